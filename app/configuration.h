@@ -1,0 +1,90 @@
+// A run's configuration: every `section.key` of the command line and the INI file.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/arch/gpt.h"
+#include "model/pipeline/schedule.h"
+
+namespace trireme {
+
+struct DataOptions {
+  std::vector<std::filesystem::path> train;
+  std::vector<std::filesystem::path> validation;
+};
+
+enum class DeviceChoice { automatic, cpu, cuda };
+
+struct TrainOptions {
+  std::int64_t steps = 1000;
+  int global_batch = 32;  ///< samples of a step, over all ranks
+  int micro_batch = 4;    ///< samples a pipeline stage works on at a time
+  std::uint64_t seed = 1;
+  DeviceChoice device = DeviceChoice::automatic;
+  DType precision = DType::f32;
+  int validate_every = 0;      ///< steps; 0: only at the end
+  int validation_batches = 0;  ///< batches of global_batch samples; 0: the whole validation set
+};
+
+enum class DecayKind { constant, linear, cosine };
+
+struct OptimizerOptions {
+  std::string name = "adamw";
+  double learning_rate = 6e-4;
+  double min_learning_rate = 6e-5;
+  std::int64_t warmup_steps = 100;
+  DecayKind decay = DecayKind::cosine;
+  double weight_decay = 0.1;
+  double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
+  double clip_norm = 1.0;  ///< 0: no clipping
+};
+
+struct ParallelOptions {
+  int data = 0;  ///< 0: what the other axes leave of the world
+  int tensor = 1;
+  int pipeline = 1;
+  ScheduleKind schedule = ScheduleKind::one_f_one_b;
+};
+
+struct CheckpointOptions {
+  std::filesystem::path directory;  ///< empty: no checkpoints
+  std::int64_t every = 0;           ///< steps; 0: only at the end or when stopped
+  int keep = 3;                     ///< newest checkpoints kept; 0: all
+  std::string resume = "auto";      ///< "auto", "never" or a step
+};
+
+enum class ProgressKind { automatic, bar, plain, none };
+
+struct LogOptions {
+  std::filesystem::path metrics;
+  int every = 10;  ///< steps between progress lines
+  ProgressKind progress = ProgressKind::automatic;
+};
+
+/// Options of `sample`.
+struct SampleOptions {
+  std::string prompt;
+  int tokens = 200;
+  double temperature = 0.8;
+  int top_k = 40;  ///< 0: all
+  int count = 1;
+  std::uint64_t seed = 1;
+};
+
+struct Configuration {
+  std::string arch = "gpt";
+  GptConfig model;
+  DataOptions data;
+  TrainOptions train;
+  OptimizerOptions optimizer;
+  ParallelOptions parallel;
+  CheckpointOptions checkpoint;
+  LogOptions log;
+  SampleOptions sample;
+};
+
+}  // namespace trireme

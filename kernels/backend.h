@@ -1,0 +1,203 @@
+// The seam between training code and arithmetic. Every operation runs on the device that owns the tensors; the CPU
+// runs it at once, a GPU enqueues it. Shapes: rows are all axes but the last ([batch, time, hidden] has batch * time
+// rows). Weights of linear layers are [outputs, inputs]. "f" stands for the working type, f32 or bf16; statistics,
+// losses and gradients of weights are f32 whatever the working type. Every operation accumulates in f32 or better.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "kernels/tensor.h"
+
+namespace trireme {
+
+enum class DeviceKind { cpu, cuda };
+enum class Activation { none, gelu, silu };  ///< gelu is the tanh approximation of GPT-2
+enum class NormKind { layer, rms };
+
+/// out = activation(a' b' + bias), a' [m, k], b' [k, n], out [m, n]; operands may be stored transposed.
+struct MatmulArgs {
+  Tensor a, b, out;  ///< f, f, f or f32
+  bool transpose_a = false;
+  bool transpose_b = false;
+  bool accumulate = false;  ///< out += product (then no bias or activation)
+  Tensor bias;              ///< f [n] or empty
+  Activation activation = Activation::none;
+  Tensor pre_activation;  ///< f [m, n]: receives product + bias where the backward pass needs it; or empty
+  Tensor gradient_at;     ///< f [m, n] pre-activation: out = product * activation'(gradient_at); or empty
+};
+
+/// y = norm(x + residual) * weight + bias over the last axis.
+struct NormArgs {
+  NormKind kind = NormKind::layer;
+  float epsilon = 1e-5F;
+  Tensor x;                  ///< f [rows, n]
+  Tensor residual;           ///< f [rows, n] or empty
+  Tensor sum;                ///< f [rows, n]: receives x + residual; empty without residual
+  Tensor weight, bias;       ///< f [n]; bias may be empty
+  Tensor y;                  ///< f [rows, n]
+  Tensor mean;               ///< f32 [rows], written; empty for rms
+  Tensor inverse_deviation;  ///< f32 [rows], written
+};
+
+/// dx = gradient of the norm's input (+ residual_gradient).
+struct NormBackwardInputArgs {
+  NormKind kind = NormKind::layer;
+  Tensor x, dy, weight;            ///< x is what was normalised (the sum, where there was a residual)
+  Tensor mean, inverse_deviation;  ///< as the forward pass wrote them
+  Tensor residual_gradient;        ///< f [rows, n], added to dx; or empty
+  Tensor dx;
+};
+
+struct NormBackwardWeightArgs {
+  NormKind kind = NormKind::layer;
+  Tensor x, dy, mean, inverse_deviation;
+  Tensor dweight, dbias;  ///< f32 [n], added to; dbias may be empty
+};
+
+/// Scaled dot-product attention over one packed tensor: each row of qkv holds heads queries, then key_value_heads
+/// keys, then key_value_heads values, head_size numbers each. Query head h reads key head h / (heads / kv heads).
+/// Flash form (Dao et al. 2022): only the log-sum-exp of each row is kept, no time x time tensor.
+struct AttentionArgs {
+  int heads = 1, key_value_heads = 1, head_size = 1;
+  bool causal = true;
+  float scale = 1.0F;
+  Tensor qkv;          ///< f [batch, time, (heads + 2 kv heads) * head_size]
+  Tensor out;          ///< f [batch, time, heads * head_size]
+  Tensor log_sum_exp;  ///< f32 [batch, heads, time]
+};
+
+struct AttentionBackwardArgs {
+  AttentionArgs forward;  ///< as given to, and filled by, the forward pass
+  Tensor dout;            ///< f, like out
+  Tensor dqkv;            ///< f, like qkv, set
+};
+
+/// Rotates queries and keys of a packed qkv in place (Su et al. 2021; halves paired as in LLaMA). Row t of a sequence
+/// has position first_position + t. inverse rotates back, which is the gradient.
+struct RotaryArgs {
+  int heads = 1, key_value_heads = 1, head_size = 1;
+  float base = 10000.0F;
+  std::int64_t first_position = 0;
+  bool inverse = false;
+  Tensor qkv;
+};
+
+/// out[b, t] = table[token - first_token] + positions[t]; tokens outside this rank's rows contribute zero.
+struct EmbeddingArgs {
+  Tensor tokens;     ///< i32 [batch, time]
+  Tensor table;      ///< f [local vocabulary, n]
+  Tensor positions;  ///< f [at least time, n] or empty
+  std::int64_t first_token = 0;
+  Tensor out;  ///< f [batch, time, n]
+};
+
+struct EmbeddingBackwardArgs {
+  Tensor tokens, dout;
+  std::int64_t first_token = 0;
+  Tensor dtable;      ///< f32, added to
+  Tensor dpositions;  ///< f32, added to; or empty
+};
+
+/// Softmax cross-entropy over a vocabulary that may be split between ranks, in three steps with one all-gather of
+/// the statistics between the first two. A target of -1 is ignored.
+struct CrossEntropyStatisticsArgs {
+  Tensor logits;   ///< f [rows, local vocabulary]
+  Tensor targets;  ///< i32 [rows], global token numbers
+  std::int64_t first_token = 0;
+  Tensor statistics;  ///< f32 [3, rows]: maximum, sum of exp(logit - maximum), target's logit (0 if not here)
+};
+
+struct CrossEntropyLossArgs {
+  Tensor statistics;   ///< f32 [parts, 3, rows]: every rank's statistics
+  Tensor targets;      ///< i32 [rows]
+  Tensor log_sum_exp;  ///< f32 [rows], written
+  Tensor losses;       ///< f32 [rows], written; 0 where the target is ignored
+};
+
+struct CrossEntropyGradientArgs {
+  Tensor logits;  ///< f [rows, local vocabulary]; becomes (softmax - one_hot) * scale in place, 0 in ignored rows
+  Tensor targets, log_sum_exp;
+  std::int64_t first_token = 0;
+  float scale = 1.0F;
+};
+
+/// out = residual + x * keep / (1 - probability). Element i of x is element first_element + i of the whole run's
+/// stream, so that the same numbers are dropped on every layout (see kernels/philox.h). The backward pass is the same
+/// call on the gradient. out may be x.
+struct DropoutArgs {
+  Tensor x, residual, out;  ///< f; residual may be empty
+  float probability = 0.0F;
+  std::uint64_t seed = 0;
+  std::uint64_t stream = 0;
+  std::uint64_t first_element = 0;
+};
+
+/// AdamW (Loshchilov and Hutter 2019) in one pass. The gradient is scaled by min(1, clip_norm / norm) first.
+struct AdamwArgs {
+  Tensor value, gradient, first_moment, second_moment;  ///< f32, equal sizes
+  Tensor working;                                       ///< bf16 copy of value to refresh, or empty
+  Tensor gradient_norm_squared;                         ///< f64 [1], or empty for no clipping
+  double clip_norm = 0.0;                               ///< 0: no clipping
+  double learning_rate = 0.0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.0;
+  std::int64_t step = 1;  ///< counts from 1
+};
+
+/// Arithmetic and memory of one device. Not thread-safe, except the pool.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual DeviceKind kind() const = 0;
+  virtual std::string description() const = 0;  ///< one line for people: device, instruction set, threads
+  virtual MemoryPool& pool() = 0;
+  Tensor allocate(const Shape& shape, DType type) { return Tensor(pool(), shape, type); }
+  /// Returns when everything enqueued so far is done.
+  virtual void synchronize() = 0;
+  virtual void upload(const void* host, Tensor device) = 0;
+  virtual void download(const Tensor& device, void* host) = 0;
+
+  virtual void matmul(const MatmulArgs& args) = 0;
+  /// out f32 [n] += sum over rows of x f [rows, n]: gradient of a bias.
+  virtual void add_column_sums(const Tensor& x, Tensor out) = 0;
+  virtual void norm(const NormArgs& args) = 0;
+  virtual void norm_backward_input(const NormBackwardInputArgs& args) = 0;
+  virtual void norm_backward_weight(const NormBackwardWeightArgs& args) = 0;
+  virtual void activate(Activation activation, const Tensor& x, Tensor y) = 0;
+  /// dx = dy * activation'(x); dx may be dy.
+  virtual void activate_backward(Activation activation, const Tensor& x, const Tensor& dy, Tensor dx) = 0;
+  /// SwiGLU (Shazeer 2020): x f [rows, 2n] holds gate and up; y [rows, n] = silu(gate) * up.
+  virtual void swiglu(const Tensor& x, Tensor y) = 0;
+  virtual void swiglu_backward(const Tensor& x, const Tensor& dy, Tensor dx) = 0;
+  /// y = softmax(x) over the last axis; y may be x.
+  virtual void softmax(const Tensor& x, Tensor y) = 0;
+  virtual void attention(const AttentionArgs& args) = 0;
+  virtual void attention_backward(const AttentionBackwardArgs& args) = 0;
+  virtual void rotary(const RotaryArgs& args) = 0;
+  virtual void embedding(const EmbeddingArgs& args) = 0;
+  virtual void embedding_backward(const EmbeddingBackwardArgs& args) = 0;
+  virtual void cross_entropy_statistics(const CrossEntropyStatisticsArgs& args) = 0;
+  virtual void cross_entropy_loss(const CrossEntropyLossArgs& args) = 0;
+  virtual void cross_entropy_gradient(const CrossEntropyGradientArgs& args) = 0;
+  virtual void dropout(const DropoutArgs& args) = 0;
+  /// out = x + y, all of one type; out may be x or y.
+  virtual void add(const Tensor& x, const Tensor& y, Tensor out) = 0;
+  /// out f64 [1] += factor * sum of x (f32), in an order that does not depend on the number of threads.
+  virtual void add_sum(const Tensor& x, double factor, Tensor out) = 0;
+  /// out f64 [1] += sum of squares of x (f32), in an order that does not depend on the number of threads.
+  virtual void add_sum_of_squares(const Tensor& x, Tensor out) = 0;
+  virtual void adamw(const AdamwArgs& args) = 0;
+  /// Converts between f32 and bf16, or copies equal types.
+  virtual void cast(const Tensor& from, Tensor to) = 0;
+  virtual void zero(Tensor out) = 0;
+};
+
+/// CPU backend. threads = 0 takes what OpenMP would (OMP_NUM_THREADS or the cores this process is bound to).
+std::unique_ptr<Backend> make_cpu_backend(int threads = 0);
+/// CUDA backend on the device with that number; refuses with what is missing when there is no toolkit or device.
+std::unique_ptr<Backend> make_cuda_backend(int device);
+/// Number of usable CUDA devices; 0 in a build without CUDA.
+int cuda_device_count();
+
+}  // namespace trireme

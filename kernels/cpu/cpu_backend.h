@@ -1,0 +1,54 @@
+// The CPU backend: oneDNN multiplies matrices, our own loops (OpenMP threads, compiler-made vector code) do the rest.
+// Operations run at once. One source file a family of operations.
+#pragma once
+
+#include <memory>
+
+#include "kernels/backend.h"
+
+namespace trireme {
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(int threads);
+  ~CpuBackend() override;
+
+  DeviceKind kind() const override { return DeviceKind::cpu; }
+  std::string description() const override;
+  MemoryPool& pool() override;
+  void synchronize() override {}
+  void upload(const void* host, Tensor device) override;
+  void download(const Tensor& device, void* host) override;
+
+  void matmul(const MatmulArgs& args) override;
+  void add_column_sums(const Tensor& x, Tensor out) override;
+  void norm(const NormArgs& args) override;
+  void norm_backward_input(const NormBackwardInputArgs& args) override;
+  void norm_backward_weight(const NormBackwardWeightArgs& args) override;
+  void activate(Activation activation, const Tensor& x, Tensor y) override;
+  void activate_backward(Activation activation, const Tensor& x, const Tensor& dy, Tensor dx) override;
+  void swiglu(const Tensor& x, Tensor y) override;
+  void swiglu_backward(const Tensor& x, const Tensor& dy, Tensor dx) override;
+  void softmax(const Tensor& x, Tensor y) override;
+  void attention(const AttentionArgs& args) override;
+  void attention_backward(const AttentionBackwardArgs& args) override;
+  void rotary(const RotaryArgs& args) override;
+  void embedding(const EmbeddingArgs& args) override;
+  void embedding_backward(const EmbeddingBackwardArgs& args) override;
+  void cross_entropy_statistics(const CrossEntropyStatisticsArgs& args) override;
+  void cross_entropy_loss(const CrossEntropyLossArgs& args) override;
+  void cross_entropy_gradient(const CrossEntropyGradientArgs& args) override;
+  void dropout(const DropoutArgs& args) override;
+  void add(const Tensor& x, const Tensor& y, Tensor out) override;
+  void add_sum(const Tensor& x, double factor, Tensor out) override;
+  void add_sum_of_squares(const Tensor& x, Tensor out) override;
+  void adamw(const AdamwArgs& args) override;
+  void cast(const Tensor& from, Tensor to) override;
+  void zero(Tensor out) override;
+
+ private:
+  struct State;  ///< pool, oneDNN engine and primitives by shape
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace trireme

@@ -1,0 +1,15 @@
+// What the CPU backend owns. Seen only by its own sources.
+#pragma once
+
+#include <memory>
+
+#include "kernels/cpu/cpu_backend.h"
+
+namespace trireme {
+
+struct CpuBackend::State {
+  int threads = 1;
+  std::unique_ptr<MemoryPool> pool;
+};
+
+}  // namespace trireme

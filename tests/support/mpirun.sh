@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# mpirun.sh RANKS PROGRAM [ARGUMENT...]: starts PROGRAM on RANKS ranks of this machine, more ranks than cores included.
+set -eu
+ranks=$1
+shift
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_rmaps_base_oversubscribe=1
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+exec mpirun -n "$ranks" --bind-to none "$@"
