@@ -18,7 +18,8 @@ struct ShardSpec {
   bool whole() const { return extent == global; }
 };
 
-/// The box of part `part` of `parts` along `axis` (which must divide evenly); axis -1: the whole.
+/// The box of part `part` of `parts` along `axis`, which must divide evenly. Axis -1: every part holds the whole, so
+/// this is copy number `part` of it.
 ShardSpec shard_of(const Shape& global, int axis, int part, int parts);
 
 }  // namespace trireme
