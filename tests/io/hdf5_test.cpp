@@ -1,0 +1,178 @@
+#include "io/hdf5.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <numeric>
+
+#include "kernels/error.h"
+
+namespace trireme {
+namespace {
+
+using testing::HasSubstr;
+
+/// A folder of its own for each test.
+class Hdf5 : public testing::Test {
+ protected:
+  Hdf5() : folder_(std::filesystem::temp_directory_path() / fmt::format("trireme-hdf5-{}", getpid())) {
+    std::filesystem::create_directories(folder_);
+  }
+  ~Hdf5() override { std::filesystem::remove_all(folder_); }
+  std::filesystem::path file(const std::string& name) const { return folder_ / name; }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+template <typename Call>
+Error error_of(Call call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error;
+  }
+  return Error("nothing was thrown", ExitStatus::done);
+}
+
+template <typename T>
+void expect_round_trip(const hdf5::Handle& file, const std::string& path) {
+  std::vector<T> values(60);
+  std::iota(values.begin(), values.end(), T{1});
+  values.back() = std::numeric_limits<T>::max();
+  const Shape shape = {3, 4, 5};
+  hdf5::write<T>(hdf5::create_dataset<T>(file, path, shape), {}, shape, values.data());
+  const hdf5::Handle dataset = hdf5::open_object(file, path);
+  EXPECT_EQ(hdf5::shape_of(dataset), shape);
+  std::vector<T> read(60);
+  hdf5::read<T>(dataset, {}, shape, read.data());
+  EXPECT_EQ(read, values);
+  std::vector<T> box(4);
+  hdf5::read<T>(dataset, {1, 2, 3}, {1, 2, 2}, box.data());
+  EXPECT_THAT(box, testing::ElementsAre(values[33], values[34], values[38], values[39]));
+}
+
+TEST_F(Hdf5, DatasetsOfEveryTypeComeBackWholeAndByBox) {
+  const hdf5::Handle out = hdf5::create_file(file("types.h5"));
+  expect_round_trip<float>(out, "a/f32");
+  expect_round_trip<double>(out, "a/f64");
+  expect_round_trip<std::uint8_t>(out, "a/u8");
+  expect_round_trip<std::uint16_t>(out, "b/c/u16");
+  expect_round_trip<std::int32_t>(out, "i32");
+  expect_round_trip<std::uint32_t>(out, "u32");
+  expect_round_trip<std::int64_t>(out, "i64");
+  expect_round_trip<std::uint64_t>(out, "u64");
+  EXPECT_TRUE(hdf5::has_type(hdf5::open_object(out, "b/c/u16"), H5T_INTEGER, 2));
+  EXPECT_FALSE(hdf5::has_type(hdf5::open_object(out, "a/f64"), H5T_FLOAT, 4));
+}
+
+TEST_F(Hdf5, AttributesComeBackExactly) {
+  const std::string text = "字 = \"é\"\nwith a zero: " + std::string(1, '\0') + "end";
+  const std::string large(200'000, 'x');  // more than an attribute of the first format may hold
+  {
+    hdf5::Handle out = hdf5::create_file(file("attributes.h5"));
+    hdf5::write_string(out, "text", text);
+    hdf5::write_string(out, "empty", "");
+    hdf5::write_string(out, "large", large);
+    hdf5::write_number(out, "u64", std::numeric_limits<std::uint64_t>::max());
+    hdf5::write_number(out, "i64", std::numeric_limits<std::int64_t>::min());
+    hdf5::write_number(out, "f64", 0.1);
+    out.close();
+  }
+  const hdf5::Handle in = hdf5::open_file(file("attributes.h5"));
+  EXPECT_EQ(hdf5::read_string(in, "text"), text);
+  EXPECT_EQ(hdf5::read_string(in, "empty"), "");
+  EXPECT_EQ(hdf5::read_string(in, "large"), large);
+  EXPECT_EQ(hdf5::read_number<std::uint64_t>(in, "u64"), std::numeric_limits<std::uint64_t>::max());
+  EXPECT_EQ(hdf5::read_number<std::int64_t>(in, "i64"), std::numeric_limits<std::int64_t>::min());
+  EXPECT_EQ(hdf5::read_number<double>(in, "f64"), 0.1);
+  EXPECT_TRUE(hdf5::has_attribute(in, "text"));
+  EXPECT_FALSE(hdf5::has_attribute(in, "other"));
+  const Error missing = error_of([&] { hdf5::read_number<int>(in, "other"); });
+  EXPECT_EQ(missing.status(), ExitStatus::invalid_input);
+  EXPECT_THAT(missing.what(), AllOf(HasSubstr("attributes.h5"), HasSubstr("other")));
+  EXPECT_EQ(error_of([&] { hdf5::read_number<int>(in, "text"); }).status(), ExitStatus::invalid_input);
+  EXPECT_EQ(error_of([&] { hdf5::read_string(in, "u64"); }).status(), ExitStatus::invalid_input);
+}
+
+TEST_F(Hdf5, ADatasetGrowsAndTakesBoxes) {
+  const hdf5::Handle out = hdf5::create_file(file("growing.h5"));
+  const hdf5::Handle dataset = hdf5::create_dataset<std::uint16_t>(out, "tokens", {0}, 4);
+  for (std::int64_t first = 0; first < 12; first += 3) {
+    hdf5::resize(dataset, {first + 3});
+    const std::vector<std::uint16_t> part(3, static_cast<std::uint16_t>(first));
+    hdf5::write<std::uint16_t>(dataset, {first}, {3}, part.data());
+  }
+  std::vector<std::uint16_t> read(12);
+  hdf5::read<std::uint16_t>(hdf5::open_object(out, "tokens"), {}, {12}, read.data());
+  EXPECT_THAT(read, testing::ElementsAre(0, 0, 0, 3, 3, 3, 6, 6, 6, 9, 9, 9));
+}
+
+TEST_F(Hdf5, BytesAndExistence) {
+  const hdf5::Handle out = hdf5::create_file(file("bytes.h5"));
+  const std::string bytes(
+      "\0\xff"
+      "a\n",
+      4);
+  hdf5::write_bytes(out, "tokenizer/model", bytes);
+  hdf5::write_bytes(out, "tokenizer/nothing", "");
+  EXPECT_EQ(hdf5::read_bytes(out, "tokenizer/model"), bytes);
+  EXPECT_EQ(hdf5::read_bytes(out, "tokenizer/nothing"), "");
+  EXPECT_TRUE(hdf5::exists(out, "tokenizer"));
+  EXPECT_TRUE(hdf5::exists(out, "/tokenizer/model"));
+  EXPECT_FALSE(hdf5::exists(out, "absent"));
+  EXPECT_FALSE(hdf5::exists(out, "absent/model"));
+  const Error missing = error_of([&] { hdf5::open_object(out, "absent/model"); });
+  EXPECT_EQ(missing.status(), ExitStatus::invalid_input);
+  EXPECT_THAT(missing.what(), AllOf(HasSubstr("bytes.h5"), HasSubstr("absent/model")));
+  EXPECT_EQ(error_of([&] { hdf5::shape_of(hdf5::open_object(out, "tokenizer")); }).status(), ExitStatus::invalid_input);
+}
+
+TEST_F(Hdf5, FilesThatAreNoFilesOfOursAreRefused) {
+  const auto expect_refused = [](const std::filesystem::path& path, const std::string& why) {
+    const Error error = error_of([&] { hdf5::open_file(path); });
+    EXPECT_EQ(error.status(), ExitStatus::invalid_input);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr(path.string()), HasSubstr(why)));
+  };
+  expect_refused(file("absent.h5"), "no such file");
+  expect_refused(file(""), "not a file");
+  std::ofstream(file("text.h5")) << "not HDF5, but long enough to hold a signature";
+  expect_refused(file("text.h5"), "not an HDF5 file");
+  std::ofstream(file("empty.h5")).close();
+  expect_refused(file("empty.h5"), "not an HDF5 file");
+  {
+    const std::vector<float> values(1000);
+    const hdf5::Handle out = hdf5::create_file(file("cut.h5"));
+    hdf5::write<float>(hdf5::create_dataset<float>(out, "x", {1000}), {}, {1000}, values.data());
+  }
+  std::filesystem::resize_file(file("cut.h5"), 3000);
+  expect_refused(file("cut.h5"), "truncated");
+}
+
+TEST_F(Hdf5, AFailedCallIsNamedWithTheLibrarysReason) {
+  const hdf5::Handle out = hdf5::create_file(file("box.h5"));
+  const hdf5::Handle dataset = hdf5::create_dataset<float>(out, "group/x", {4});
+  const std::vector<float> values(4);
+  const Error beyond = error_of([&] { hdf5::write<float>(dataset, {2}, {4}, values.data()); });
+  EXPECT_EQ(beyond.status(), ExitStatus::failed);
+  EXPECT_THAT(beyond.what(), AllOf(HasSubstr("box.h5: /group/x"), HasSubstr("cannot be written: "),
+                                   testing::Not(HasSubstr("no reason"))));
+  const Error twice = error_of([&] { hdf5::create_dataset<float>(out, "group/x", {4}); });
+  EXPECT_THAT(twice.what(), AllOf(HasSubstr("H5Dcreate2"), HasSubstr("already exists")));
+  EXPECT_EQ(error_of([&] { hdf5::create_file(file("absent/x.h5")); }).status(), ExitStatus::failed);
+}
+
+TEST_F(Hdf5, AHandleMovesAndClosesOnce) {
+  hdf5::Handle first = hdf5::create_file(file("moved.h5"));
+  hdf5::Handle second = std::move(first);
+  hdf5::Handle third;
+  third = std::move(second);
+  third.close();
+  third.close();
+  EXPECT_EQ(H5Fget_obj_count(static_cast<hid_t>(H5F_OBJ_ALL), H5F_OBJ_ALL), 0);
+}
+
+}  // namespace
+}  // namespace trireme
