@@ -2,6 +2,7 @@
 // any list (executor.h), one simulator times any list without running it (simulator.h).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -25,7 +26,11 @@ struct Action {
   bool operator==(const Action&) const = default;
 };
 
-/// Neighbouring communication actions of a list form one batch: all are started together.
+/// "send_gradient of microbatch 3", for messages.
+std::string to_string(const Action& action);
+
+/// Neighbouring communication actions of a list form one batch: all are started together. Only what a batch receives
+/// has to be waited for before the list goes on; its sends may complete later.
 inline bool is_communication(ActionKind kind) { return kind >= ActionKind::send_activation; }
 
 struct Schedule {
@@ -34,9 +39,17 @@ struct Schedule {
   std::vector<std::vector<Action>> stages;  ///< actions of each stage, in order
 };
 
+/// Position after the batch of messages that begins at `position`.
+std::size_t batch_end(const std::vector<Action>& actions, std::size_t position);
+
 enum class ScheduleKind { gpipe, one_f_one_b };
 /// "gpipe" or "1f1b"; refuses anything else.
 ScheduleKind parse_schedule(std::string_view name);
+
+// Both lists receive just before they compute and send just after, and send the input gradient before they compute the
+// weights' gradients, so that the stage before starts its backward pass that much earlier. Where a stage sends an
+// activation and then receives a gradient, the two are neighbours: as two batches they could deadlock with the next
+// stage, which sends its gradient before it receives the activation.
 
 /// All forwards, then all backwards, microbatches in order in both (Huang et al. 2019).
 Schedule make_gpipe(int stages, int microbatches);

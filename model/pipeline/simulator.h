@@ -19,7 +19,8 @@ struct SimulationResult {
   double bubble_share = 0;   ///< 1 - sum(busy) / (stages * seconds)
 };
 
-/// A send leaves at once and arrives `transfer` later; a stage waits only for what it receives.
+/// A batch's sends leave when it begins and arrive `transfer` later; a stage waits only for what it receives. Throws
+/// Error where a message never comes.
 SimulationResult simulate(const Schedule& schedule, const std::vector<StageTimes>& times);
 
 }  // namespace trireme
