@@ -1,8 +1,64 @@
-#include "kernels/cpu/cpu_backend.h"
-#include "kernels/error.h"
+#include <cmath>
+
+#include "kernels/cpu/state.h"
+#include "kernels/cpu/vector.h"
 
 namespace trireme {
+namespace {
 
-void CpuBackend::adamw(const AdamwArgs&) { fail("adamw: being written"); }
+/// Constants of one step in the precision of the loop, derived in double: bias corrections are 1 - beta^step.
+struct AdamwStep {
+  explicit AdamwStep(const AdamwArgs& args)
+      : beta1(static_cast<float>(args.beta1)),
+        beta2(static_cast<float>(args.beta2)),
+        rest1(static_cast<float>(1.0 - args.beta1)),
+        rest2(static_cast<float>(1.0 - args.beta2)),
+        rate(static_cast<float>(args.learning_rate / (1.0 - std::pow(args.beta1, static_cast<double>(args.step))))),
+        root_correction(
+            static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(args.beta2, static_cast<double>(args.step))))),
+        epsilon(static_cast<float>(args.epsilon)),
+        decay(static_cast<float>(args.learning_rate * args.weight_decay)) {
+    if (args.gradient_norm_squared.empty() || args.clip_norm <= 0.0) return;
+    const double norm = std::sqrt(*args.gradient_norm_squared.data<double>());
+    if (norm > args.clip_norm) gradient_scale = static_cast<float>(args.clip_norm / norm);
+  }
+  float beta1, beta2, rest1, rest2, rate, root_correction, epsilon, decay;
+  float gradient_scale = 1.0F;
+};
+
+}  // namespace
+
+void CpuBackend::adamw(const AdamwArgs& args) {
+  const std::int64_t count = args.value.elements();
+  expect_elements("adamw gradient", args.gradient, count);
+  expect_elements("adamw first_moment", args.first_moment, count);
+  expect_elements("adamw second_moment", args.second_moment, count);
+  if (!args.working.empty()) expect_elements("adamw working", args.working, count);
+  AdamwArgs a = args;
+  float* value = a.value.data<float>();
+  const float* gradient = args.gradient.data<float>();
+  float* first = a.first_moment.data<float>();
+  float* second = a.second_moment.data<float>();
+  bfloat16* working = data_or_null<bfloat16>(a.working);
+  const AdamwStep step(args);
+  const auto update = [=](std::int64_t i) {
+    const float g = gradient[i] * step.gradient_scale;
+    const float m = step.beta1 * first[i] + step.rest1 * g;
+    const float v = step.beta2 * second[i] + step.rest2 * g * g;
+    first[i] = m;
+    second[i] = v;
+    const float denominator = std::sqrt(v) * step.root_correction + step.epsilon;
+    return value[i] -= step.rate * m / denominator + step.decay * value[i];
+  };
+  for_elements(state_->threads, count, [=](std::int64_t begin, std::int64_t end) {
+    if (working != nullptr) {
+#pragma omp simd
+      for (std::int64_t i = begin; i < end; ++i) store(working[i], update(i));
+    } else {
+#pragma omp simd
+      for (std::int64_t i = begin; i < end; ++i) update(i);
+    }
+  });
+}
 
 }  // namespace trireme
