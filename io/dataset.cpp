@@ -1,0 +1,152 @@
+#include "io/dataset.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "io/hdf5.h"
+#include "kernels/error.h"
+
+namespace trireme {
+namespace {
+
+constexpr std::int64_t largest_model = std::int64_t{1} << 30;  // bytes; more is damage
+
+struct File {
+  std::filesystem::path path;
+  hdf5::Handle file, tokens;
+  std::int64_t first = 0;  ///< of its tokens, in the whole set
+  std::int64_t count = 0;
+  std::int64_t documents = 0;
+  TokenizerBlob tokenizer;
+};
+
+void check_format(const File& file) {
+  const std::string path = file.path.string();
+  if (!hdf5::has_attribute(file.file, "format")) {
+    refuse("{}: not a data set of tokens (no attribute \"format\"); make one with trireme pack", path);
+  }
+  if (const std::string format = hdf5::read_string(file.file, "format"); format != token_format) {
+    refuse("{}: format is \"{}\", expected \"{}\"", path, format, token_format);
+  }
+  if (const auto version = hdf5::read_number<std::int32_t>(file.file, "version"); version != token_format_version) {
+    refuse("{}: format version {}, but this program reads version {}", path, version, token_format_version);
+  }
+}
+
+TokenizerBlob read_tokenizer(const File& file) {
+  const hdf5::Handle group = hdf5::open_object(file.file, "tokenizer");
+  TokenizerBlob blob;
+  blob.kind = hdf5::read_string(group, "kind");
+  blob.vocabulary = hdf5::read_number<std::int32_t>(group, "vocabulary");
+  blob.end_of_text = hdf5::read_number<std::int32_t>(group, "end_of_text");
+  if (blob.vocabulary < 1 || blob.end_of_text < 0 || blob.end_of_text >= blob.vocabulary) {
+    refuse("{}: tokenizer of {} tokens with end of text {}", file.path.string(), blob.vocabulary, blob.end_of_text);
+  }
+  const Shape model = hdf5::shape_of(hdf5::open_object(file.file, "tokenizer/model"));
+  if (model.rank() != 1 || model[0] > largest_model) refuse("{}: damaged tokenizer model", file.path.string());
+  blob.model = hdf5::read_bytes(file.file, "tokenizer/model");
+  return blob;
+}
+
+void check_documents(File& file) {
+  const hdf5::Handle documents = hdf5::open_object(file.file, "documents");
+  const Shape offsets = hdf5::shape_of(documents);
+  if (offsets.rank() != 1 || offsets[0] < 1 || !hdf5::has_type(documents, H5T_INTEGER, 8)) {
+    refuse("{}: /documents should be uint64 [documents + 1]", file.path.string());
+  }
+  file.documents = offsets[0] - 1;
+  std::uint64_t end = 0;
+  hdf5::read(documents, {file.documents}, {1}, &end);
+  if (end != static_cast<std::uint64_t>(file.count)) {
+    refuse("{}: truncated or damaged: it holds {} tokens, but its documents end at {}", file.path.string(), file.count,
+           end);
+  }
+}
+
+File open_checked(const std::filesystem::path& path) {
+  File file{.path = path, .file = hdf5::open_file(path), .tokens = {}, .tokenizer = {}};
+  try {
+    check_format(file);
+    file.tokenizer = read_tokenizer(file);
+    file.tokens = hdf5::open_object(file.file, "tokens");
+    const Shape tokens = hdf5::shape_of(file.tokens);
+    if (tokens.rank() != 1 ||
+        !(hdf5::has_type(file.tokens, H5T_INTEGER, 2) || hdf5::has_type(file.tokens, H5T_INTEGER, 4))) {
+      refuse("{}: /tokens should be uint16 or uint32 [tokens]", path.string());
+    }
+    file.count = tokens[0];
+    check_documents(file);
+  } catch (const Error& error) {
+    if (error.status() == ExitStatus::invalid_input) throw;
+    refuse("{}: damaged: {}", path.string(), error.what());
+  }
+  return file;
+}
+
+bool same_tokenizer(const TokenizerBlob& a, const TokenizerBlob& b) {
+  return a.kind == b.kind && a.vocabulary == b.vocabulary && a.end_of_text == b.end_of_text && a.model == b.model;
+}
+
+}  // namespace
+
+struct TokenDataset::State {
+  std::vector<File> files;
+  std::int64_t tokens = 0, documents = 0;
+};
+
+TokenDataset::TokenDataset(const std::vector<std::filesystem::path>& files) : state_(std::make_unique<State>()) {
+  if (files.empty()) refuse("a data set of no files");
+  for (const auto& path : files) {
+    File file = open_checked(path);
+    if (!state_->files.empty()) {
+      const File& model = state_->files.front();
+      if (!same_tokenizer(file.tokenizer, model.tokenizer)) {
+        refuse("{}: its tokenizer ({}, vocabulary {}) is not that of {} ({}, vocabulary {}); pack them together",
+               path.string(), file.tokenizer.kind, file.tokenizer.vocabulary, model.path.string(), model.tokenizer.kind,
+               model.tokenizer.vocabulary);
+      }
+      file.tokenizer.model.clear();  // one copy will do
+    }
+    file.first = state_->tokens;
+    state_->tokens += file.count;
+    state_->documents += file.documents;
+    state_->files.push_back(std::move(file));
+  }
+}
+
+TokenDataset::~TokenDataset() = default;
+std::int64_t TokenDataset::tokens() const { return state_->tokens; }
+std::int64_t TokenDataset::documents() const { return state_->documents; }
+const TokenizerBlob& TokenDataset::tokenizer() const { return state_->files.front().tokenizer; }
+
+std::string TokenDataset::name() const {
+  const std::string first = state_->files.front().path.string();
+  return state_->files.size() == 1 ? first : fmt::format("{} and {} more", first, state_->files.size() - 1);
+}
+
+void TokenDataset::read(std::int64_t first, std::span<std::int32_t> out) {
+  if (first < 0 || first + static_cast<std::int64_t>(out.size()) > state_->tokens) {
+    fail("{}: tokens [{}, {}) of {}", name(), first, first + static_cast<std::int64_t>(out.size()), state_->tokens);
+  }
+  const auto vocabulary = static_cast<std::uint32_t>(tokenizer().vocabulary);
+  auto file = std::upper_bound(state_->files.begin(), state_->files.end(), first,
+                               [](std::int64_t position, const File& other) { return position < other.first; }) -
+              state_->files.begin() - 1;
+  for (; !out.empty(); ++file) {
+    const File& from = state_->files[static_cast<std::size_t>(file)];
+    const std::int64_t offset = first - from.first;
+    const std::int64_t count = std::min<std::int64_t>(from.count - offset, static_cast<std::int64_t>(out.size()));
+    const auto part = out.first(static_cast<std::size_t>(count));
+    hdf5::read(from.tokens, {offset}, {count}, part.data());
+    for (std::size_t i = 0; i < part.size(); ++i) {
+      if (static_cast<std::uint32_t>(part[i]) >= vocabulary) {
+        refuse("{}: damaged: token {} at position {} is beyond the vocabulary of {}", from.path.string(), part[i],
+               offset + static_cast<std::int64_t>(i), vocabulary);
+      }
+    }
+    first += count;
+    out = out.subspan(part.size());
+  }
+}
+
+}  // namespace trireme
