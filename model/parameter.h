@@ -27,8 +27,7 @@ struct ParameterDeclaration {
   std::string name;
   ShardSpec shard;
   Initial initial;
-  bool decay = false;        ///< weight decay applies (matrices, not norms and biases)
-  bool counted_here = true;  ///< this rank's slice counts in global sums (norm, number of parameters) and is saved here
+  bool decay = false;  ///< weight decay applies (matrices, not norms and biases)
 };
 
 /// One parameter, or several that were declared together and act as one matrix stacked along the first axis.
@@ -66,12 +65,22 @@ class ParameterStore {
 
   std::deque<Parameter>& parameters() { return parameters_; }
   const std::deque<Parameter>& parameters() const { return parameters_; }
+  /// Elements of the arenas, padding between parameters included.
   std::int64_t elements() const { return elements_; }
 
   /// Whole arenas, f32 [elements]; working is empty in fp32.
   Tensor values, gradients, first_moments, second_moments, working;
   /// Copies values into working after values were loaded.
   void refresh_working(Backend& backend);
+
+  /// A run of the arenas that the optimizer treats alike.
+  struct Range {
+    std::int64_t first = 0, count = 0;
+    bool decay = false;
+    bool counted = false;  ///< this rank's copy is the one that global sums count (replica 0)
+  };
+  /// The arenas cut into as few ranges as possible.
+  std::vector<Range> ranges() const;
 
  private:
   std::deque<Parameter> parameters_;

@@ -1,10 +1,11 @@
-// Decoder-only language models from GPT-2 to LLaMA.
+// Decoder-only language models from GPT-2 (Radford et al. 2019) to LLaMA (Touvron et al. 2023).
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "kernels/backend.h"
+#include "model/arch/architecture.h"
 
 namespace trireme {
 
@@ -30,5 +31,9 @@ struct GptConfig {
   int key_value_head_count() const { return key_value_heads ? key_value_heads : heads; }
   int inner_size() const;
 };
+
+/// Embedding, `layers` transformer blocks, and the head with the loss. Costs are per sample, on one of `tensor_ranks`
+/// ranks with activations of `type`. Refuses sizes that do not fit together, naming the key.
+Architecture make_gpt(const GptConfig& config, int tensor_ranks, DType type);
 
 }  // namespace trireme

@@ -18,6 +18,10 @@ const char* name_of(ActionKind kind) {
   return names[static_cast<std::size_t>(kind)];
 }
 
+bool in_forward_pass(ActionKind kind) {
+  return kind == ActionKind::forward || kind == ActionKind::send_activation || kind == ActionKind::receive_activation;
+}
+
 /// Appends the actions of one stage; knows which messages the stage has.
 class StageBuilder {
  public:
@@ -93,12 +97,13 @@ class StageCheck {
     if (action.microbatch < 0 || action.microbatch >= schedule_.microbatches) {
       reject(action, fmt::format("is outside the {} microbatches", schedule_.microbatches));
     }
-    if (!exists(action.kind)) reject(action, first_ ? "has no stage before it" : "has no stage after it");
+    if (!exists(action.kind)) reject(action, absence(action.kind));
     if (done(action)) reject(action, "was done before");
     switch (action.kind) {
       case ActionKind::forward:
         require(action, ActionKind::receive_activation);
         peak_ = std::max(peak_, ++in_flight_);
+        if (!schedule_.trains) --in_flight_;  // nothing is kept for a backward pass
         break;
       case ActionKind::send_activation:
         require(action, ActionKind::forward);
@@ -123,9 +128,14 @@ class StageCheck {
 
   /// Whether this stage has actions of that kind.
   bool exists(ActionKind kind) const {
+    if (!schedule_.trains && !in_forward_pass(kind)) return false;
     if (kind == ActionKind::receive_activation || kind == ActionKind::send_gradient) return !first_;
     if (kind == ActionKind::send_activation || kind == ActionKind::receive_gradient) return !last_;
     return true;
+  }
+  const char* absence(ActionKind kind) const {
+    if (!schedule_.trains && !in_forward_pass(kind)) return "has no place in a schedule of forward passes";
+    return first_ ? "has no stage before it" : "has no stage after it";
   }
   bool& flag(const Action& action) {
     return done_[static_cast<std::size_t>(action.microbatch)][static_cast<std::size_t>(action.kind)];
@@ -244,6 +254,16 @@ Schedule make_1f1b(int stages, int microbatches) {
 
 Schedule make_schedule(ScheduleKind kind, int stages, int microbatches) {
   return kind == ScheduleKind::gpipe ? make_gpipe(stages, microbatches) : make_1f1b(stages, microbatches);
+}
+
+Schedule make_forward_only(int stages, int microbatches) {
+  Schedule schedule = make_gpipe(stages, microbatches);
+  schedule.name = "forward only";
+  schedule.trains = false;
+  for (auto& actions : schedule.stages) {
+    std::erase_if(actions, [](const Action& action) { return !in_forward_pass(action.kind); });
+  }
+  return schedule;
 }
 
 ScheduleFacts validate(const Schedule& schedule) {

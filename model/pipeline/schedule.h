@@ -37,6 +37,7 @@ struct Schedule {
   std::string name;
   int microbatches = 0;
   std::vector<std::vector<Action>> stages;  ///< actions of each stage, in order
+  bool trains = true;                       ///< false: forward passes only
 };
 
 /// Position after the batch of messages that begins at `position`.
@@ -57,6 +58,9 @@ Schedule make_gpipe(int stages, int microbatches);
 /// Adds gradients in the same order as gpipe, so both give the same bits.
 Schedule make_1f1b(int stages, int microbatches);
 Schedule make_schedule(ScheduleKind kind, int stages, int microbatches);
+
+/// Forwards only: validation.
+Schedule make_forward_only(int stages, int microbatches);
 
 /// What the validator learned of a correct schedule.
 struct ScheduleFacts {

@@ -1,0 +1,176 @@
+#include "model/arch/gpt.h"
+
+#include <cmath>
+
+#include "kernels/error.h"
+#include "model/layers/dropout.h"
+#include "model/layers/embedding.h"
+#include "model/layers/feed_forward.h"
+#include "model/layers/language_model_head.h"
+#include "model/layers/norm.h"
+#include "model/layers/self_attention.h"
+
+namespace trireme {
+namespace {
+
+constexpr double initial_deviation = 0.02;
+constexpr const char* token_table = "embedding.token.weight";
+
+/// x = x + dropout(attention(norm(x))); x = x + dropout(feed_forward(norm(x))). Pre-norm, as in GPT-2 and LLaMA.
+class TransformerBlock final : public Layer {
+ public:
+  TransformerBlock(const Build& build, const std::string& name, const GptConfig& config)
+      : attention_norm_(build, name + ".attention_norm", config.hidden, config.norm, config.bias),
+        attention_(build, name + ".attention", attention_options(config)),
+        attention_dropout_(name + ".attention.dropout", config.dropout),
+        feed_forward_norm_(build, name + ".feed_forward_norm", config.hidden, config.norm, config.bias),
+        feed_forward_(build, name + ".feed_forward", feed_forward_options(config)),
+        feed_forward_dropout_(name + ".feed_forward.dropout", config.dropout) {}
+
+  // All tensors are [batch, time, hidden].
+  Tensor forward(const Context& context, const Tensor& x, Saved& saved) const override {
+    Tensor branch = attention_norm_.forward(context, x, saved.child(kAttentionNorm));
+    branch = attention_.forward(context, branch, saved.child(kAttention));
+    branch = attention_dropout_(context, branch);
+    Tensor middle;  // x after the attention half
+    branch = feed_forward_norm_.forward_add(context, branch, x, &middle, saved.child(kFeedForwardNorm));
+    branch = feed_forward_.forward(context, branch, saved.child(kFeedForward));
+    return feed_forward_dropout_(context, branch, middle);
+  }
+
+  Tensor backward_input(const Context& context, const Tensor& dy, Saved& saved) const override {
+    Tensor branch = feed_forward_dropout_(context, dy);
+    branch = feed_forward_.backward_input(context, branch, saved.child(kFeedForward));
+    const Tensor dmiddle = feed_forward_norm_.backward_input_add(context, branch, dy, saved.child(kFeedForwardNorm));
+    branch = attention_dropout_(context, dmiddle);
+    branch = attention_.backward_input(context, branch, saved.child(kAttention));
+    return attention_norm_.backward_input_add(context, branch, dmiddle, saved.child(kAttentionNorm));
+  }
+
+  void backward_weight(const Context& context, Saved& saved) const override {
+    feed_forward_.backward_weight(context, saved.child(kFeedForward));
+    feed_forward_norm_.backward_weight(context, saved.child(kFeedForwardNorm));
+    attention_.backward_weight(context, saved.child(kAttention));
+    attention_norm_.backward_weight(context, saved.child(kAttentionNorm));
+  }
+
+ private:
+  enum : std::size_t { kAttentionNorm, kAttention, kFeedForwardNorm, kFeedForward };
+
+  /// GPT-2 makes the matrices that write to the residual stream smaller by the root of their number.
+  static double residual_deviation(const GptConfig& config) {
+    return initial_deviation / std::sqrt(2.0 * config.layers);
+  }
+  static SelfAttentionOptions attention_options(const GptConfig& config) {
+    return {.hidden = config.hidden,
+            .heads = config.heads,
+            .key_value_heads = config.key_value_head_count(),
+            .causal = true,
+            .rotary = config.positions == PositionKind::rotary,
+            .bias = config.bias,
+            .deviation = initial_deviation,
+            .projection_deviation = residual_deviation(config)};
+  }
+  static FeedForwardOptions feed_forward_options(const GptConfig& config) {
+    return {.hidden = config.hidden,
+            .inner = config.inner_size(),
+            .gated = config.activation == FeedForwardKind::swiglu,
+            .bias = config.bias,
+            .deviation = initial_deviation,
+            .projection_deviation = residual_deviation(config)};
+  }
+
+  Norm attention_norm_;
+  SelfAttention attention_;
+  Dropout attention_dropout_;
+  Norm feed_forward_norm_;
+  FeedForward feed_forward_;
+  Dropout feed_forward_dropout_;
+};
+
+void check(const GptConfig& config) {
+  if (config.vocabulary < 2) refuse("model: a vocabulary of {} tokens; at least 2 are needed", config.vocabulary);
+  if (config.hidden % config.heads != 0)
+    refuse("model.hidden={} cannot be divided between model.heads={}: hidden must be a multiple of heads",
+           config.hidden, config.heads);
+  if (config.heads % config.key_value_head_count() != 0)
+    refuse("model.key_value_heads={} does not divide model.heads={}", config.key_value_heads, config.heads);
+  if (config.positions == PositionKind::rotary && config.head_size() % 2 != 0)
+    refuse("model.positions=rotary needs an even head size; model.hidden={} / model.heads={} is {}", config.hidden,
+           config.heads, config.head_size());
+}
+
+/// Costs of one sample on one rank of the tensor axis. Backward costs twice the forward pass everywhere.
+struct Costs {
+  const GptConfig& config;
+  double ranks;
+  double bytes;  ///< of one activation
+
+  double tokens() const { return config.context; }
+  double hidden() const { return config.hidden; }
+
+  BlockCost embedding() const {
+    const double positions = config.positions == PositionKind::learned ? tokens() * hidden() : 0.0;
+    return {2.0 * tokens() * hidden(), 4.0 * (config.vocabulary * hidden() / ranks + positions), 4.0 * tokens()};
+  }
+  BlockCost transformer() const {
+    const double qkv = config.head_size() * (config.heads + 2.0 * config.key_value_head_count());
+    const double inner = config.inner_size();
+    const double up = config.activation == FeedForwardKind::swiglu ? 2.0 * inner : inner;
+    const double weights = hidden() * (qkv + hidden() + up + inner) / ranks;
+    const double scores = tokens() * hidden() / ranks;  // half of time x time, twice: scores and values
+    const double kept = 4.0 * hidden() + (qkv + hidden() + up + inner) / ranks;
+    return {2.0 * tokens() * (weights + scores), 4.0 * weights, bytes * tokens() * kept};
+  }
+  BlockCost head() const {
+    const double weights = config.vocabulary * hidden() / ranks;
+    return {2.0 * tokens() * weights, 4.0 * weights, bytes * tokens() * (2.0 * hidden() + config.vocabulary / ranks)};
+  }
+};
+
+}  // namespace
+
+int GptConfig::inner_size() const {
+  if (feed_forward > 0) return feed_forward;
+  if (activation == FeedForwardKind::gelu) return 4 * hidden;
+  return (8 * hidden / 3 + 63) / 64 * 64;
+}
+
+Architecture make_gpt(const GptConfig& config, int tensor_ranks, DType type) {
+  check(config);
+  const Costs costs{config, static_cast<double>(tensor_ranks), static_cast<double>(size_of(type))};
+  const Shape hidden_states{config.context, config.hidden};
+  Architecture result;
+
+  result.blocks.push_back(
+      {"embedding", costs.embedding(), hidden_states, [config](const Build& build) {
+         return std::make_unique<Embedding>(
+             build, "embedding",
+             EmbeddingOptions{.vocabulary = config.vocabulary,
+                              .hidden = config.hidden,
+                              .context = config.positions == PositionKind::learned ? config.context : 0,
+                              .deviation = initial_deviation,
+                              .dropout = config.dropout});
+       }});
+  for (int layer = 0; layer < config.layers; ++layer) {
+    const std::string name = fmt::format("blocks.{}", layer);
+    result.blocks.push_back({name, costs.transformer(), hidden_states, [config, name](const Build& build) {
+                               return std::make_unique<TransformerBlock>(build, name, config);
+                             }});
+  }
+  result.blocks.push_back({"head", costs.head(), Shape(), [config](const Build& build) {
+                             return std::make_unique<LanguageModelHead>(
+                                 build, "head.norm",
+                                 LanguageModelHeadOptions{.vocabulary = config.vocabulary,
+                                                          .hidden = config.hidden,
+                                                          .norm = config.norm,
+                                                          .bias = config.bias,
+                                                          .table = config.tie_embeddings ? token_table : "head.weight",
+                                                          .first_copy = !config.tie_embeddings || build.first_stage,
+                                                          .deviation = initial_deviation});
+                           }});
+  if (config.tie_embeddings) result.shared.push_back({token_table, {0, config.layers + 1}});
+  return result;
+}
+
+}  // namespace trireme

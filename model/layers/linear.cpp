@@ -1,0 +1,73 @@
+#include "model/layers/linear.h"
+
+namespace trireme {
+namespace {
+
+enum : std::size_t { kInput, kOutputGradient };
+
+/// The shape of x with another last extent.
+Shape with_columns(const Shape& shape, std::int64_t columns) {
+  switch (shape.rank()) {
+    case 2:
+      return {shape[0], columns};
+    case 3:
+      return {shape[0], shape[1], columns};
+    default:
+      return {columns};
+  }
+}
+
+}  // namespace
+
+Linear::Linear(const Build& build, const std::vector<Output>& outputs, std::int64_t inputs, Split split, bool bias,
+               double deviation)
+    : split_(split), adds_bias_(split == Split::column || build.tensor_rank == 0) {
+  std::vector<ParameterDeclaration> weights;
+  std::vector<ParameterDeclaration> biases;
+  for (const auto& [name, width] : outputs) {
+    weights.push_back(build.split(name + ".weight", {width, inputs}, split == Split::column ? 0 : 1,
+                                  Initial::normal(deviation), true));
+    biases.push_back(split == Split::column ? build.split(name + ".bias", {width}, 0, Initial::zero(), false)
+                                            : build.replicated(name + ".bias", {width}, Initial::zero(), false));
+  }
+  weight_ = build.store.declare_joined(std::move(weights));
+  if (bias) bias_ = build.store.declare_joined(std::move(biases));
+}
+
+Tensor Linear::forward(const Context& context, const Tensor& x, Saved& saved, Activation activation,
+                       Tensor* pre_activation) const {
+  const Shape shape = with_columns(x.shape(), weight_->local_shape()[0]);
+  MatmulArgs args{.a = x, .b = weight_->working, .out = context.backend.allocate(shape, context.type)};
+  args.transpose_b = true;
+  args.activation = activation;
+  if (bias_ != nullptr && adds_bias_) args.bias = bias_->working;
+  if (pre_activation != nullptr) args.pre_activation = *pre_activation = context.backend.allocate(shape, context.type);
+  context.backend.matmul(args);
+  if (split_ == Split::row) context.tensor.all_reduce(args.out, Reduction::sum).wait();
+  if (context.training) saved[kInput] = x;
+  return args.out;
+}
+
+Tensor Linear::backward_input_through(const Context& context, const Tensor& dy, Saved& saved, Activation activation,
+                                      const Tensor& gradient_at) const {
+  const Shape shape = with_columns(dy.shape(), weight_->local_shape()[1]);
+  MatmulArgs args{.a = dy, .b = weight_->working, .out = context.backend.allocate(shape, context.type)};
+  args.activation = activation;
+  args.gradient_at = gradient_at;
+  context.backend.matmul(args);
+  if (split_ == Split::column) context.tensor.all_reduce(args.out, Reduction::sum).wait();
+  saved[kOutputGradient] = dy;
+  return args.out;
+}
+
+void Linear::backward_weight(const Context& context, Saved& saved) const {
+  const Tensor& x = saved[kInput];
+  const Tensor& dy = saved[kOutputGradient];
+  MatmulArgs args{.a = dy, .b = x, .out = weight_->gradient};
+  args.transpose_a = true;
+  args.accumulate = true;
+  context.backend.matmul(args);
+  if (bias_ != nullptr) context.backend.add_column_sums(dy, bias_->gradient);
+}
+
+}  // namespace trireme

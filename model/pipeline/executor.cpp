@@ -1,0 +1,176 @@
+#include "model/pipeline/executor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "kernels/error.h"
+
+namespace trireme {
+namespace {
+
+/// Adds the time until it is destroyed to a counter.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
+  ~Stopwatch() { seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double& seconds_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+Shape with_samples(std::int64_t samples, const Shape& sample) {
+  switch (sample.rank()) {
+    case 1:
+      return {samples, sample[0]};
+    case 2:
+      return {samples, sample[0], sample[1]};
+    case 3:
+      return {samples, sample[0], sample[1], sample[2]};
+    default:
+      fail("a sample of shape {} cannot cross a border between stages", sample.to_string());
+  }
+}
+
+}  // namespace
+
+PipelineExecutor::PipelineExecutor(Backend& backend, Communicator& pipeline, Communicator& tensor, const Stage& stage,
+                                   DType type, Schedule schedule)
+    : backend_(backend),
+      pipeline_(pipeline),
+      tensor_(tensor),
+      stage_(stage),
+      type_(type),
+      schedule_(std::move(schedule)) {
+  validate(schedule_);
+}
+
+PipelineExecutor::Slot& PipelineExecutor::slot_of(int microbatch) {
+  for (const int wanted : {microbatch, no_microbatch})
+    for (Slot& slot : slots_)
+      if (slot.microbatch == wanted) {
+        slot.microbatch = microbatch;
+        return slot;
+      }
+  Slot& slot = slots_.emplace_back();  // only in the first step: afterwards there are as many as are ever in flight
+  slot.microbatch = microbatch;
+  slot.saved.resize(stage_.blocks.size());
+  return slot;
+}
+
+void PipelineExecutor::release(Slot& slot) {
+  for (Saved& saved : slot.saved) saved.clear();
+  slot.input = slot.output = slot.output_gradient = slot.input_gradient = Tensor();
+  slot.microbatch = no_microbatch;
+}
+
+Context PipelineExecutor::context_of(const StepContext& step, const Microbatch& microbatch) const {
+  return {backend_, tensor_, type_, step.training, step.seed, step.loss_scale, microbatch};
+}
+
+void PipelineExecutor::run(const StepContext& step, std::span<const Microbatch> microbatches, Tensor loss) {
+  if (static_cast<int>(microbatches.size()) != schedule_.microbatches)
+    fail("schedule {} is for {} microbatches, not {}", schedule_.name, schedule_.microbatches, microbatches.size());
+  seconds_ = {};
+  weights_done_ = 0;
+
+  const std::span<const Action> actions = schedule_.stages[static_cast<std::size_t>(stage_.index)];
+  for (std::size_t i = 0; i < actions.size();) {
+    const Action action = actions[i];
+    if (is_communication(action.kind)) {
+      const std::size_t end = batch_end(schedule_.stages[static_cast<std::size_t>(stage_.index)], i);
+      const Stopwatch watch(seconds_.waiting);
+      communicate(actions.subspan(i, end - i), microbatches[0].inputs.shape()[0]);
+      if (!step.training && action.kind == ActionKind::send_activation) release(slot_of(action.microbatch));
+      i = end;
+      continue;
+    }
+    const Microbatch& microbatch = microbatches[static_cast<std::size_t>(action.microbatch)];
+    Slot& slot = slot_of(action.microbatch);
+    const Stopwatch watch(seconds_.compute);
+    if (action.kind == ActionKind::forward) {
+      forward(step, microbatch, slot, loss);
+      ++i;
+      continue;
+    }
+    // Where nothing happens between the two halves of a backward pass they run block by block, so that a block's
+    // memory is free, and its gradients on their way, before the next block's begin.
+    const bool input = action.kind == ActionKind::backward_input;
+    const Action weight_action{ActionKind::backward_weight, action.microbatch};
+    const bool weight = !input || (i + 1 < actions.size() && actions[i + 1] == weight_action);
+    backward(step, microbatch, slot, input, weight);
+    i += input && weight ? 2 : 1;
+  }
+  for (Request& send : sends_) send.wait();
+  sends_.clear();
+}
+
+void PipelineExecutor::communicate(std::span<const Action> batch, std::int64_t samples) {
+  std::vector<Transfer> transfers;
+  bool receives = false;
+  for (const Action& action : batch) {
+    Slot& slot = slot_of(action.microbatch);
+    const bool forwards = action.kind == ActionKind::send_activation || action.kind == ActionKind::receive_gradient;
+    const int peer = stage_.index + (forwards ? 1 : -1);
+    const bool sends = action.kind == ActionKind::send_activation || action.kind == ActionKind::send_gradient;
+    if (sends) {
+      const bool activation = action.kind == ActionKind::send_activation;
+      Tensor& tensor = activation ? slot.output : slot.input_gradient;
+      transfers.push_back({Transfer::Direction::send, peer, action.microbatch, std::exchange(tensor, Tensor())});
+    } else {
+      const bool activation = action.kind == ActionKind::receive_activation;
+      Tensor& tensor = activation ? slot.input : slot.output_gradient;
+      tensor = backend_.allocate(with_samples(samples, activation ? stage_.input : stage_.output), type_);
+      transfers.push_back({Transfer::Direction::receive, peer, action.microbatch, tensor});
+      receives = true;
+    }
+  }
+  Request request = pipeline_.exchange(transfers);
+  std::erase_if(sends_, [](Request& send) { return send.test(); });
+  if (receives)
+    request.wait();
+  else
+    sends_.push_back(std::move(request));
+}
+
+void PipelineExecutor::forward(const StepContext& step, const Microbatch& microbatch, Slot& slot, Tensor& loss) {
+  const Context context = context_of(step, microbatch);
+  Tensor x = stage_.first() ? microbatch.inputs : std::exchange(slot.input, Tensor());
+  for (std::size_t block = 0; block < stage_.blocks.size(); ++block) {
+    x = stage_.blocks[block]->forward(context, x, slot.saved[block]);
+  }
+  if (stage_.last()) {
+    backend_.add(loss, x, loss);
+    if (!step.training) release(slot);
+  } else {
+    slot.output = x;
+  }
+}
+
+void PipelineExecutor::backward(const StepContext& step, const Microbatch& microbatch, Slot& slot, bool input,
+                                bool weight) {
+  const Context context = context_of(step, microbatch);
+  for (std::size_t left = stage_.blocks.size(); left > 0; --left) {
+    const std::size_t block = left - 1;
+    if (input) {
+      Tensor& gradient = slot.output_gradient;
+      gradient = stage_.blocks[block]->backward_input(context, gradient, slot.saved[block]);
+    }
+    if (weight) {
+      stage_.blocks[block]->backward_weight(context, slot.saved[block]);
+      slot.saved[block].clear();
+      if (weights_done_ + 1 == schedule_.microbatches && step.gradients_ready)
+        step.gradients_ready(static_cast<int>(block));
+    }
+  }
+  if (input) slot.input_gradient = std::exchange(slot.output_gradient, Tensor());
+  if (weight) {
+    ++weights_done_;
+    release(slot);
+  }
+}
+
+}  // namespace trireme

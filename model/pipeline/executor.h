@@ -1,0 +1,85 @@
+// Runs any schedule on one stage of the pipeline.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "model/layer.h"
+#include "model/pipeline/schedule.h"
+
+namespace trireme {
+
+/// The blocks of one stage and what crosses its borders.
+struct Stage {
+  int index = 0, count = 1;
+  std::vector<std::unique_ptr<Layer>> blocks;
+  Shape input;   ///< of one sample, from the stage before; empty on the first stage
+  Shape output;  ///< of one sample, to the next stage; empty on the last stage
+
+  bool first() const { return index == 0; }
+  bool last() const { return index + 1 == count; }
+};
+
+/// What does not change during a step.
+struct StepContext {
+  bool training = true;
+  std::uint64_t seed = 0;
+  float loss_scale = 1.0F;
+  /// Called with a block's number (in the stage) when the gradients of its parameters are complete for the step.
+  std::function<void(int block)> gradients_ready;
+};
+
+/// Seconds that this stage spent in a step.
+struct StageSeconds {
+  double compute = 0;
+  double waiting = 0;  ///< for messages from other stages
+};
+
+class PipelineExecutor {
+ public:
+  /// Proves the schedule correct first. All are used for as long as the executor lives.
+  PipelineExecutor(Backend& backend, Communicator& pipeline, Communicator& tensor, const Stage& stage, DType type,
+                   Schedule schedule);
+
+  /// Runs all microbatches, each with as many samples as the others. Only the first stage reads their inputs, only the
+  /// last their targets. Adds to the parameters' gradients, and what the last block returns to `loss` (f64 [1]).
+  void run(const StepContext& step, std::span<const Microbatch> microbatches, Tensor loss);
+
+  const StageSeconds& seconds() const { return seconds_; }
+
+ private:
+  static constexpr int no_microbatch = -1;
+
+  /// A microbatch in flight.
+  struct Slot {
+    int microbatch = no_microbatch;
+    Tensor input, output, output_gradient, input_gradient;
+    std::vector<Saved> saved;  ///< one a block
+  };
+
+  Slot& slot_of(int microbatch);
+  void release(Slot& slot);
+  Context context_of(const StepContext& step, const Microbatch& microbatch) const;
+  void communicate(std::span<const Action> batch, std::int64_t samples);
+  void forward(const StepContext& step, const Microbatch& microbatch, Slot& slot, Tensor& loss);
+  void backward_input(const Context& context, Slot& slot, std::size_t block);
+  void backward_weight(const StepContext& step, const Context& context, Slot& slot, std::size_t block);
+  void backward(const StepContext& step, const Microbatch& microbatch, Slot& slot, bool input, bool weight);
+
+  Backend& backend_;
+  Communicator& pipeline_;
+  Communicator& tensor_;
+  const Stage& stage_;
+  DType type_;
+  Schedule schedule_;
+  std::deque<Slot> slots_;
+  std::vector<Request> sends_;  ///< under way; each keeps its tensor
+  int weights_done_ = 0;        ///< microbatches of this step whose weight gradients are complete
+  StageSeconds seconds_;
+};
+
+}  // namespace trireme
