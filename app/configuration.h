@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/arch/gpt.h"
+#include "model/optim/learning_rate.h"
 #include "model/pipeline/schedule.h"
 
 namespace trireme {
@@ -29,8 +30,6 @@ struct TrainOptions {
   int validate_every = 0;      ///< steps; 0: only at the end
   int validation_batches = 0;  ///< batches of global_batch samples; 0: the whole validation set
 };
-
-enum class DecayKind { constant, linear, cosine };
 
 struct OptimizerOptions {
   std::string name = "adamw";
@@ -75,6 +74,23 @@ struct SampleOptions {
   std::uint64_t seed = 1;
 };
 
+/// Options of `pack`.
+struct PackOptions {
+  std::string kind = "text";
+  std::vector<std::filesystem::path> input;
+  std::filesystem::path output;
+  std::filesystem::path validation_output;  ///< empty: no validation set is split off
+  double validation_share = 0.02;           ///< of the documents
+  std::string tokenizer = "bpe";
+  int vocabulary = 8000;
+};
+
+/// Options of `inspect`.
+struct InspectOptions {
+  std::filesystem::path path;
+  bool statistics = false;
+};
+
 struct Configuration {
   std::string arch = "gpt";
   GptConfig model;
@@ -85,6 +101,8 @@ struct Configuration {
   CheckpointOptions checkpoint;
   LogOptions log;
   SampleOptions sample;
+  PackOptions pack;
+  InspectOptions inspect;
 };
 
 }  // namespace trireme

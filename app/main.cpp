@@ -1,0 +1,81 @@
+// trireme COMMAND [--config FILE.ini] [--section.key=value ...]
+#include <algorithm>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/commands.h"
+#include "app/failure.h"
+#include "app/options.h"
+#include "comm/mpi/world.h"
+
+namespace trireme {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+bool is_help(const std::string& argument) { return argument == "--help" || argument == "-h"; }
+
+ExitStatus run_on_all_ranks(Command command, const Arguments& arguments, World& world) {
+  const Configuration configuration = parse_command_line(command, arguments);
+  switch (command) {
+    case Command::train:
+      return run_train(configuration, world);
+    case Command::eval:
+      return run_eval(configuration, world);
+    default:
+      return run_sample(configuration, world);
+  }
+}
+
+ExitStatus run_in_world(Command command, const Arguments& arguments, int argc, char** argv) {
+  World world(&argc, &argv);
+  FailureReport failures(world);
+  std::optional<Failure> failure;
+  try {
+    return run_on_all_ranks(command, arguments, world);
+  } catch (const std::exception& error) {
+    failure.emplace(error);
+  }
+  return failures.report(*failure);
+}
+
+ExitStatus run_alone(Command command, const Arguments& arguments) {
+  const Configuration configuration = parse_command_line(command, arguments);
+  return command == Command::pack ? run_pack(configuration) : run_inspect(configuration);
+}
+
+ExitStatus run(int argc, char** argv) {
+  const Arguments arguments(argv + 1, argv + argc);
+  if (arguments.empty()) refuse("found no command, expected one; 'trireme --help' lists them");
+  if (is_help(arguments[0])) {
+    std::cout << help_text();
+    return ExitStatus::done;
+  }
+  if (arguments[0] == "--version") {
+    std::cout << "trireme " << TRIREME_VERSION << '\n';
+    return ExitStatus::done;
+  }
+  const CommandInfo& info = find_command(arguments[0]);
+  const Arguments rest(arguments.begin() + 1, arguments.end());
+  if (std::ranges::any_of(rest, is_help)) {
+    std::cout << help_text(info.command);
+    return ExitStatus::done;
+  }
+  return info.needs_world ? run_in_world(info.command, rest, argc, argv) : run_alone(info.command, rest);
+}
+
+}  // namespace
+}  // namespace trireme
+
+int main(int argc, char** argv) {
+  using namespace trireme;
+  try {
+    return static_cast<int>(run(argc, argv));
+  } catch (const std::exception& error) {
+    const Failure failure(error);
+    std::cerr << "trireme: " << failure.text() << '\n';
+    return static_cast<int>(failure.status);
+  }
+}
