@@ -4,12 +4,14 @@
 #include <memory>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/onednn.h"
 
 namespace trireme {
 
 struct CpuBackend::State {
   int threads = 1;
   std::unique_ptr<MemoryPool> pool;
+  OneDnn onednn;
 };
 
 }  // namespace trireme

@@ -1,0 +1,172 @@
+#include <tuple>
+
+#include "tests/kernels/kernel_test.h"
+
+namespace trireme {
+namespace {
+
+class Matmul : public KernelTest {};
+TRIREME_KERNEL_CASES(Matmul);
+
+double gelu(double x) {
+  return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+}
+double silu(double x) { return x / (1.0 + std::exp(-x)); }
+
+double activated(Activation activation, double x) {
+  return activation == Activation::gelu ? gelu(x) : activation == Activation::silu ? silu(x) : x;
+}
+
+/// Central difference: exact to about 1e-9 in float64.
+double slope(Activation activation, double x) {
+  constexpr double step = 1e-5;
+  return (activated(activation, x + step) - activated(activation, x - step)) / (2.0 * step);
+}
+
+/// a' b' + c; c is empty, a row, or a whole matrix.
+Values product(const Values& a, const Values& b, std::int64_t m, std::int64_t n, std::int64_t k, bool transpose_a,
+               bool transpose_b, const Values& c = {}) {
+  Values out(static_cast<std::size_t>(m * n));
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      double sum = 0.0;
+      for (std::int64_t l = 0; l < k; ++l) {
+        const auto at_a = static_cast<std::size_t>(transpose_a ? l * m + i : i * k + l);
+        const auto at_b = static_cast<std::size_t>(transpose_b ? j * k + l : l * n + j);
+        sum += a[at_a] * b[at_b];
+      }
+      const auto at = static_cast<std::size_t>(i * n + j);
+      out[at] = sum + (c.empty() ? 0.0 : c[at % c.size()]);
+    }
+  }
+  return out;
+}
+
+MatmulArgs multiply(const Tensor& a, const Tensor& b, const Tensor& out) {
+  MatmulArgs args;
+  args.a = a;
+  args.b = b;
+  args.out = out;
+  return args;
+}
+
+template <typename Function>
+Values mapped(Values values, Function function) {
+  std::transform(values.begin(), values.end(), values.begin(), function);
+  return values;
+}
+
+TEST_P(Matmul, EveryTransposeAndSizesThatFitNoBlock) {
+  const std::vector<std::tuple<int, int, int>> sizes = {
+      {1, 1, 1}, {3, 5, 7}, {17, 33, 65}, {64, 96, 128}, {130, 1, 70}};
+  for (const auto& [m, n, k] : sizes) {
+    for (const bool transpose_a : {false, true}) {
+      for (const bool transpose_b : {false, true}) {
+        SCOPED_TRACE(fmt::format("m {} n {} k {} transposed {} {}", m, n, k, transpose_a, transpose_b));
+        const Tensor a = random(transpose_a ? Shape{k, m} : Shape{m, k}, 1);
+        const Tensor b = random(transpose_b ? Shape{n, k} : Shape{k, n}, 2);
+        Tensor out = empty({m, n});
+        MatmulArgs args = multiply(a, b, out);
+        args.transpose_a = transpose_a;
+        args.transpose_b = transpose_b;
+        backend().matmul(args);
+        expect_close(out, product(values(a), values(b), m, n, k, transpose_a, transpose_b));
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, ForwardOfALinearLayerKeepsThePreActivation) {
+  const Tensor x = random({2, 9, 40}, 1);
+  const Tensor weight = random({24, 40}, 2, 0.2);
+  const Tensor bias = random({24}, 3);
+  const Values wanted = product(values(x), values(weight), 18, 24, 40, false, true, values(bias));
+  for (const Activation activation : {Activation::none, Activation::gelu, Activation::silu}) {
+    for (const bool keep : {false, true}) {
+      Tensor out = empty({2, 9, 24});
+      MatmulArgs args = multiply(x, weight, out);
+      args.transpose_b = true;
+      args.bias = bias;
+      args.activation = activation;
+      if (keep) args.pre_activation = empty({2, 9, 24});
+      backend().matmul(args);
+      if (keep) expect_close(args.pre_activation, wanted);
+      expect_close(out, mapped(wanted, [&](double value) { return activated(activation, value); }));
+    }
+  }
+}
+
+TEST_P(Matmul, InputGradientGoesThroughTheActivation) {
+  const Tensor dy = random({18, 24}, 1);
+  const Tensor weight = random({24, 40}, 2, 0.2);
+  const Tensor x = random({18, 40}, 3);
+  for (const Activation activation : {Activation::none, Activation::gelu, Activation::silu}) {
+    Tensor dx = empty({18, 40});
+    MatmulArgs args = multiply(dy, weight, dx);
+    args.activation = activation;
+    args.gradient_at = x;
+    backend().matmul(args);
+    Values wanted = product(values(dy), values(weight), 18, 40, 24, false, false);
+    const Values at = values(x);
+    for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] *= slope(activation, at[i]);
+    expect_close(dx, wanted);
+  }
+}
+
+TEST_P(Matmul, WeightGradientIsAddedInF32) {
+  const Tensor dy = random({3, 50, 24}, 1);
+  const Tensor x = random({3, 50, 40}, 2);
+  Tensor dweight = random_tensor({24, 40}, DType::f32, 3);
+  const Values wanted = product(values(dy), values(x), 24, 40, 150, true, false, values(dweight));
+  MatmulArgs args = multiply(dy, x, dweight);
+  args.transpose_a = true;
+  args.accumulate = true;
+  backend().matmul(args);
+  expect_close_f32(dweight, wanted);
+}
+
+TEST_P(Matmul, ColumnSumsAreAdded) {
+  for (const std::int64_t n : {1, 63, 200}) {
+    const Tensor x = random({5, 37, n}, 1);
+    Tensor out = random_tensor({n}, DType::f32, 2);
+    const Values ones(185, 1.0);
+    const Values wanted = product(ones, values(x), 1, n, 185, false, false, values(out));
+    backend().add_column_sums(x, out);
+    expect_close_f32(out, wanted);
+  }
+}
+
+TEST_P(Matmul, SteadyStateTakesNoMemoryFromTheSystem) {
+  const Tensor x = random({32, 64}, 1);
+  const Tensor weight = random({48, 64}, 2);
+  MatmulArgs args = multiply(x, weight, empty({32, 48}));
+  args.transpose_b = true;
+  args.bias = random({48}, 3);
+  backend().matmul(args);
+  const auto before = backend().pool().statistics().system_allocations;
+  for (int i = 0; i < 3; ++i) backend().matmul(args);
+  EXPECT_EQ(backend().pool().statistics().system_allocations, before);
+}
+
+TEST_P(Matmul, ShapesAndTypesThatDoNotMatchFail) {
+  const MatmulArgs good = multiply(random({4, 6}, 1), random({6, 5}, 2), empty({4, 5}));
+  MatmulArgs bad = good;
+  bad.transpose_b = true;
+  EXPECT_THROW(backend().matmul(bad), Error);
+  bad = good;
+  bad.out = empty({4, 6});
+  EXPECT_THROW(backend().matmul(bad), Error);
+  bad = good;
+  bad.bias = empty({4});
+  EXPECT_THROW(backend().matmul(bad), Error);
+  bad = good;
+  bad.accumulate = true;
+  bad.activation = Activation::gelu;
+  EXPECT_THROW(backend().matmul(bad), Error);
+  bad = good;
+  bad.b = random_tensor({6, 5}, type() == DType::f32 ? DType::bf16 : DType::f32, 2);
+  EXPECT_THROW(backend().matmul(bad), Error);
+}
+
+}  // namespace
+}  // namespace trireme
