@@ -26,12 +26,15 @@ struct LoaderOptions {
   std::uint64_t seed = 0;
   bool shuffle = true;
   std::int64_t first_sample = 0;  ///< samples consumed before: where to go on
-  int read_ahead = 4;             ///< batches
+  int read_ahead = 4;             ///< batches, at least 1
 };
 
-/// Sample i of the data set is tokens [i * context, (i + 1) * context]: windows that share one token.
+/// Sample i of the data set is tokens [i * context, (i + 1) * context]: windows that share one token. Sample s of the
+/// run is the one that SampleOrder(seed) puts at place s; step k takes [k, k + 1) * global_batch of the run, whatever
+/// the number of ranks. Steady state allocates nothing of ours. The data set is the loader's alone while it lives.
 class TokenLoader {
  public:
+  /// Refuses a data set without a sample, and a global batch that the ranks cannot share evenly.
   TokenLoader(std::shared_ptr<TokenDataset> dataset, const LoaderOptions& options);
   ~TokenLoader();  ///< stops the thread
   /// The next step's batch; waits for it. Rethrows what the thread met. The reference stays valid until the next call.
