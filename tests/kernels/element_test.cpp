@@ -1,14 +1,13 @@
-#include "kernels/cpu/vector.h"
+#include "kernels/cpu/element.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <vector>
 
 namespace trireme {
 namespace {
 
-TEST(Vector, ExpIsWithinTwoUnitsInTheLastPlace) {
+TEST(Element, ExpIsWithinTwoUnitsInTheLastPlace) {
   for (double x = -87.3; x < 88.72; x += 0.000317) {
     const auto argument = static_cast<float>(x);
     const double wanted = std::exp(static_cast<double>(argument));
@@ -17,7 +16,7 @@ TEST(Vector, ExpIsWithinTwoUnitsInTheLastPlace) {
   }
 }
 
-TEST(Vector, ExpAtTheEdges) {
+TEST(Element, ExpAtTheEdges) {
   const float infinity = std::numeric_limits<float>::infinity();
   EXPECT_EQ(exp_vector(0.0F), 1.0F);
   EXPECT_EQ(exp_vector(-0.0F), 1.0F);
@@ -33,7 +32,7 @@ TEST(Vector, ExpAtTheEdges) {
   EXPECT_LT(exp_vector(88.722F), infinity);
 }
 
-TEST(Vector, StoreRoundsEveryBfloat16NeighbourhoodAsToBfloat16Does) {
+TEST(Element, StoreRoundsEveryBfloat16NeighbourhoodAsToBfloat16Does) {
   for (std::uint32_t upper = 0; upper < 0x10000U; ++upper) {
     for (const std::uint32_t lower : {0U, 1U, 0x7fffU, 0x8000U, 0x8001U, 0xffffU}) {
       const auto value = std::bit_cast<float>(upper << 16 | lower);
@@ -43,16 +42,6 @@ TEST(Vector, StoreRoundsEveryBfloat16NeighbourhoodAsToBfloat16Does) {
     }
     const bfloat16 half{static_cast<std::uint16_t>(upper)};
     ASSERT_EQ(std::bit_cast<std::uint32_t>(load(half)), std::bit_cast<std::uint32_t>(to_float(half)));
-  }
-}
-
-TEST(Vector, BlocksCoverTheRangeOnce) {
-  for (const std::int64_t count : {0, 1, 4096, 10001}) {
-    std::vector<int> touched(static_cast<std::size_t>(count));
-    for_elements(3, count, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) ++touched[static_cast<std::size_t>(i)];
-    });
-    EXPECT_EQ(touched, std::vector<int>(touched.size(), 1));
   }
 }
 
