@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "io/pack_text.h"
 #include "model/arch/gpt.h"
 #include "model/optim/learning_rate.h"
 #include "model/pipeline/schedule.h"
@@ -74,17 +75,6 @@ struct SampleOptions {
   std::uint64_t seed = 1;
 };
 
-/// Options of `pack`.
-struct PackOptions {
-  std::string kind = "text";
-  std::vector<std::filesystem::path> input;
-  std::filesystem::path output;
-  std::filesystem::path validation_output;  ///< empty: no validation set is split off
-  double validation_share = 0.02;           ///< of the documents
-  std::string tokenizer = "bpe";
-  int vocabulary = 8000;
-};
-
 /// Options of `inspect`.
 struct InspectOptions {
   std::filesystem::path path;
@@ -101,7 +91,8 @@ struct Configuration {
   CheckpointOptions checkpoint;
   LogOptions log;
   SampleOptions sample;
-  PackOptions pack;
+  std::string pack_kind = "text";  ///< what `pack` is given
+  PackTextOptions pack_text;
   InspectOptions inspect;
 };
 

@@ -300,15 +300,19 @@ void declare_tools(std::vector<Option>& options) {
       .number("count", &SampleOptions::count, "texts", {.low = 1})
       .number("seed", &SampleOptions::seed, "of the draws");
 
-  SectionTable{options, "pack", &Configuration::pack}
+  SectionTable<Configuration>{options, "pack", nullptr}.used_by(for_pack).choice(
+      "kind", &Configuration::pack_kind, "what the input is; the first argument", {"text"});
+  SectionTable{options, "pack", &Configuration::pack_text}
       .used_by(for_pack)
-      .choice("kind", &PackOptions::kind, "what the input is; the first argument", {"text"})
-      .paths("input", &PackOptions::input, "files, or folders of files")
-      .path("output", &PackOptions::output, "data set to write")
-      .path("validation_output", &PackOptions::validation_output, "validation set to split off; empty: none")
-      .number("validation_share", &PackOptions::validation_share, "share of the documents for validation", share)
-      .choice("tokenizer", &PackOptions::tokenizer, "how text becomes tokens", {"bpe", "unigram", "characters"})
-      .number("vocabulary", &PackOptions::vocabulary, "most tokens in the vocabulary", {.low = 1});
+      .paths("input", &PackTextOptions::inputs, "text files, and folders whose *.txt are taken at any depth")
+      .path("output", &PackTextOptions::output, "data set to write")
+      .path("validation_output", &PackTextOptions::validation_output, "validation set to split off; empty: none")
+      .number("validation_share", &PackTextOptions::validation_share, "share of the text for validation", share)
+      .choice("tokenizer", &PackTextOptions::tokenizer, "how text becomes tokens", {"bpe", "unigram", "characters"})
+      .number("vocabulary", &PackTextOptions::vocabulary, "most tokens in the vocabulary", {.low = 1})
+      .choice("encoding", &PackTextOptions::encoding, "of the input", {"utf-8", "gb18030"})
+      .number("tokenizer_megabytes", &PackTextOptions::tokenizer_megabytes,
+              "most text that the tokenizer is trained on, in MB", {.low = 1});
 
   SectionTable{options, "inspect", &Configuration::inspect}
       .used_by(for_inspect)

@@ -13,11 +13,8 @@ namespace {
 constexpr double new_step_share = 0.1;
 constexpr const char* erase_line = "\r\x1b[K";
 
-std::string format_figures(const StepMetrics& metrics, double eta_seconds) {
-  const double waiting = metrics.step_seconds > 0 ? 100 * metrics.data_wait_seconds / metrics.step_seconds : 0;
-  return fmt::format("loss {:.4f}  lr {:.3g}  grad {:.3g}  {} tokens/s  data wait {:.0f}%  ETA {}", metrics.loss,
-                     metrics.learning_rate, metrics.grad_norm, format_count(metrics.tokens_per_second), waiting,
-                     format_duration(eta_seconds));
+double waiting_percent(const StepMetrics& metrics) {
+  return metrics.step_seconds > 0 ? 100 * metrics.data_wait_seconds / metrics.step_seconds : 0;
 }
 
 }  // namespace
@@ -50,19 +47,23 @@ void StepClock::add(double seconds) {
 double StepClock::seconds() const { return weight_ > 0 ? weighted_ : -1; }
 
 std::string format_plain(const StepMetrics& metrics, std::int64_t steps, double eta_seconds) {
-  return fmt::format("step {}/{}  {}", metrics.step, steps, format_figures(metrics, eta_seconds));
+  return fmt::format("step {}/{}  loss {:.4f}  lr {:.3g}  grad {:.3g}  {} tokens/s  data wait {:.0f}%  ETA {}",
+                     metrics.step, steps, metrics.loss, metrics.learning_rate, metrics.grad_norm,
+                     format_count(metrics.tokens_per_second), waiting_percent(metrics), format_duration(eta_seconds));
 }
 
 std::string format_bar(const StepMetrics& metrics, std::int64_t steps, double eta_seconds, int columns) {
   const double done =
       steps > 0 ? std::clamp(static_cast<double>(metrics.step) / static_cast<double>(steps), 0., 1.) : 1;
   const std::string head = fmt::format("{}/{} {:3.0f}% ", metrics.step, steps, std::floor(100 * done));
-  const std::string tail = format_figures(metrics, eta_seconds);
+  const std::string tail =
+      fmt::format("loss {:.4f}  {} tokens/s  wait {:.0f}%  ETA {}", metrics.loss,
+                  format_count(metrics.tokens_per_second), waiting_percent(metrics), format_duration(eta_seconds));
   std::string line = head;
-  const int room = std::min(columns - static_cast<int>(head.size() + tail.size()) - 4, 40);
+  const int room = std::min(columns - static_cast<int>(head.size() + tail.size()) - 3, 40);
   if (room >= 5) {
     const int filled = static_cast<int>(done * room);
-    line += fmt::format("[{}{}]  ", std::string(static_cast<std::size_t>(filled), '='),
+    line += fmt::format("[{}{}] ", std::string(static_cast<std::size_t>(filled), '='),
                         std::string(static_cast<std::size_t>(room - filled), ' '));
   }
   return (line + tail).substr(0, static_cast<std::size_t>(std::max(columns, 0)));

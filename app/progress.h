@@ -27,7 +27,8 @@ class StepClock {
 
 /// "step 20/100  loss 3.2100  lr 0.0006  grad 1.02  12.3k tokens/s  data wait 1%  ETA 1h02m"
 std::string format_plain(const StepMetrics& metrics, std::int64_t steps, double eta_seconds);
-/// The same with a bar, at most `columns` characters: the bar takes what the figures leave.
+/// "20/100  20% [==        ] loss 3.2100  12.3k tokens/s  wait 1%  ETA 1h02m", at most `columns` characters: the bar
+/// takes what the figures leave.
 std::string format_bar(const StepMetrics& metrics, std::int64_t steps, double eta_seconds, int columns);
 
 /// Whether stderr is a terminal, and its width (80 where it does not tell).
