@@ -10,7 +10,9 @@ namespace trireme::hdf5 {
 namespace {
 
 /// Errors are told by exceptions, not printed by the library. Runs once, before the first use.
-bool silence_error_stack() {
+bool start_library() {
+  // Handles close everything. What could not be closed, on a full disk, makes the library's own clean-up crash.
+  H5dont_atexit();
   H5open();
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   return true;
@@ -51,6 +53,21 @@ Handle file_access() {
   return properties;
 }
 
+herr_t append_name(hid_t /*group*/, const char* name, const H5L_info_t* /*link*/, void* names) {
+  static_cast<std::vector<std::string>*>(names)->emplace_back(name);
+  return 0;
+}
+
+void collect_datasets(const Handle& group, const std::string& prefix, std::vector<std::string>& paths) {
+  std::vector<std::string> names;
+  TRIREME_HDF5(H5Literate(group.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, append_name, &names));
+  for (const std::string& name : names) {
+    const Handle object = open_object(group, name);
+    if (H5Iget_type(object.get()) == H5I_GROUP) collect_datasets(object, prefix + name + "/", paths);
+    if (H5Iget_type(object.get()) == H5I_DATASET) paths.push_back(prefix + name);
+  }
+}
+
 Handle open_attribute(const Handle& at, const std::string& name) {
   if (!has_attribute(at, name)) refuse("{}: attribute \"{}\" is missing", describe(at.get()), name);
   return {TRIREME_HDF5(H5Aopen(at.get(), name.c_str(), H5P_DEFAULT)), H5Aclose};
@@ -68,7 +85,7 @@ std::array<hsize_t, Shape::max_rank> extents_of(const Shape& shape) {
 
 std::recursive_mutex& library_mutex() {
   static std::recursive_mutex mutex;
-  static const bool ready = silence_error_stack();
+  static const bool ready = start_library();
   static_cast<void>(ready);
   return mutex;
 }
@@ -149,6 +166,13 @@ Handle open_object(const Handle& at, const std::string& path) {
   return {id, H5Oclose};
 }
 
+std::vector<std::string> dataset_paths(const Handle& at) {
+  const Lock lock(library_mutex());
+  std::vector<std::string> paths;
+  collect_datasets(at, "", paths);
+  return paths;
+}
+
 // H5T_NATIVE_* are calls, hence functions and the lock.
 #define TRIREME_NATIVE_TYPE(type, id) \
   template <>                         \
@@ -227,7 +251,12 @@ Handle create_dataset(const Handle& at, const std::string& path, hid_t type, con
     extents[0] = static_cast<hsize_t>(chunk);
     TRIREME_HDF5(H5Pset_chunk(properties.get(), shape.rank(), extents.data()));
   }
-  const Handle space = make_space(shape, chunk > 0);
+  return create_dataset(at, path, type, make_space(shape, chunk > 0), properties);
+}
+
+Handle create_dataset(const Handle& at, const std::string& path, hid_t type, const Handle& space,
+                      const Handle& properties) {
+  const Lock lock(library_mutex());
   return {TRIREME_HDF5(H5Dcreate2(at.get(), path.c_str(), type, space.get(), link_creation().get(), properties.get(),
                                   H5P_DEFAULT)),
           H5Dclose};

@@ -77,6 +77,9 @@ Handle create_group(const Handle& at, const std::string& path);
 /// Opens a group or data set; refuses when there is none.
 Handle open_object(const Handle& at, const std::string& path);
 
+/// Paths of all data sets below a file or group, in the order of their names.
+std::vector<std::string> dataset_paths(const Handle& at);
+
 /// The HDF5 type of an element.
 template <typename T>
 hid_t native_type();
@@ -121,6 +124,9 @@ T read_number(const Handle& at, const std::string& name) {
 
 using Offset = std::array<std::int64_t, Shape::max_rank>;
 
+/// Makes a data set and its parent groups, with a data space and creation properties as HDF5 has them.
+Handle create_dataset(const Handle& at, const std::string& path, hid_t type, const Handle& space,
+                      const Handle& properties);
 /// Makes a data set and its parent groups. With `chunk` elements along the first axis it may grow by `resize`.
 Handle create_dataset(const Handle& at, const std::string& path, hid_t type, const Shape& shape,
                       std::int64_t chunk = 0);

@@ -1,23 +1,27 @@
 // Checkpoints: saved by all ranks, loaded on any layout, read by any HDF5 tool. Format (version 1):
 //
-//   DIRECTORY/step-00000100/shard-00000.h5   one per rank that holds something to write
-//     /                     attributes: format = "trireme-shard", version, step
-//     /parameters/NAME      f32 [extent], this rank's box; attributes: global, offset (int64 [rank]),
-//                           xxh64 (uint64, of the data's bytes)
+//   DIRECTORY/step-00000100/shard-00000.h5   one per rank that holds something to write, numbered without gaps
+//     /                     attributes: format = "trireme-shard", version (int32), step (int64)
+//     /parameters/NAME      f32 [extent], one box of the tensor; attributes: global, offset (int64 [axes]),
+//                           xxh64 (uint64, of the data's bytes, seed 0)
 //     /optimizer/first_moment/NAME, /optimizer/second_moment/NAME   likewise
 //   DIRECTORY/step-00000100/model.h5
-//     /                     attributes: format = "trireme-checkpoint", version, step, samples, seed, configuration
-//     (INI)
-//                           shards (number of shard files), complete = 1
-//     /parameters/NAME ...  virtual datasets over the shards: every tensor whole, under its global name
+//     /                     attributes: format = "trireme-checkpoint", version (int32), step, samples (int64), seed
+//                           (uint64), configuration (INI), shards (int32, number of shard files), complete (int32, 1)
+//     /tokenizer            attributes: kind, vocabulary (int32), end_of_text (int32)
+//     /tokenizer/model      uint8 [bytes]; attribute xxh64
+//     /parameters/NAME ...  virtual datasets over the shards: every tensor whole, under its global name. Each mapping
+//                           names a shard file, relative to the folder, and the box that its data set of the same
+//                           path fills. What a missing shard would hold reads as NaN.
 //
-// All is written into step-00000100.partial, flushed to disk, and renamed once.
+// All is written into step-00000100.partial, flushed to disk, and renamed once. A folder of that name which existed
+// already changes places with the new one; where the file system cannot do this in one operation, it waits as
+// step-00000100.replaced until the new one has its name.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -43,11 +47,18 @@ struct CheckpointItem {
 };
 
 /// Saves collectively: items with shard.replica == 0 are written by this rank. Returns the folder's path when the
-/// checkpoint is complete and on disk. On failure every rank throws, and nothing but a .partial folder is left.
+/// checkpoint is complete and on disk; a checkpoint of the same step is replaced. Fails when the boxes do not fill
+/// every tensor exactly. On failure every rank throws, with the first failing rank's message, and nothing but a
+/// .partial folder is left.
 std::filesystem::path save_checkpoint(const std::filesystem::path& directory, const CheckpointInfo& info,
                                       const std::vector<CheckpointItem>& items, Communicator& world);
 
-/// Removes all but the newest `keep` checkpoints, and left-over .partial folders. Call on one rank.
+/// For the start of a program, on one rank: makes the directory, proves that it can be written, and gives its name
+/// back to a checkpoint whose replacement was interrupted. Refuses, naming checkpoint.directory.
+void check_checkpoint_directory(const std::filesystem::path& directory);
+
+/// Removes all but the newest `keep` checkpoints (0: none), and left-over .partial folders. Call on one rank, while
+/// no checkpoint is being saved.
 void prune_checkpoints(const std::filesystem::path& directory, int keep);
 
 /// Steps that have a complete checkpoint, ascending. An absent directory has none.
@@ -67,9 +78,11 @@ class CheckpointReader {
   explicit CheckpointReader(const std::filesystem::path& folder);
   ~CheckpointReader();
   const CheckpointInfo& info() const;
+  /// In the order of their paths.
   const std::vector<CheckpointEntry>& entries() const;
   int shards() const;
-  /// Fills item.data. Refuses an unknown path, another global shape, or data that fail their checksum.
+  /// Fills item.data. Refuses an unknown path, another global shape, or data that fail their checksum; for it, a
+  /// shard's data set is read whole where the item wants any of it.
   void read(const CheckpointItem& item);
 
  private:

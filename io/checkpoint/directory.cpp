@@ -1,0 +1,96 @@
+// The folder of checkpoints: what is in it, and what is to go.
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string_view>
+
+#include "io/checkpoint/checkpoint.h"
+#include "io/checkpoint/file_operations.h"
+#include "io/checkpoint/format.h"
+#include "kernels/error.h"
+
+namespace trireme {
+
+using namespace checkpoint;
+
+namespace {
+
+/// "step-00000100" -> 100; nothing for any other name.
+std::optional<std::int64_t> step_of(std::string_view name) {
+  constexpr std::string_view prefix = "step-";
+  if (!name.starts_with(prefix)) return {};
+  std::int64_t step = 0;
+  std::from_chars(name.data() + prefix.size(), name.data() + name.size(), step);
+  if (step < 0 || fmt::format("step-{:08}", step) != name) return {};
+  return step;
+}
+
+/// Checkpoint folders whose names have this suffix, by their paths without it.
+std::vector<std::filesystem::path> folders_with(const std::filesystem::path& directory, std::string_view suffix) {
+  std::vector<std::filesystem::path> folders;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.ends_with(suffix)) continue;
+    const std::string stem = name.substr(0, name.size() - suffix.size());
+    if (step_of(stem) && entry.is_directory()) folders.push_back(directory / stem);
+  }
+  return folders;
+}
+
+/// What an interrupted replacement left: the old folder goes back where the new one did not come.
+void restore_replaced(const std::filesystem::path& directory) {
+  for (const auto& folder : folders_with(directory, ".replaced")) {
+    if (std::filesystem::exists(folder)) {
+      files::remove(replaced_path(folder));
+    } else {
+      files::rename(replaced_path(folder), folder);
+    }
+  }
+}
+
+}  // namespace
+
+std::filesystem::path checkpoint_path(const std::filesystem::path& directory, std::int64_t step) {
+  return directory / fmt::format("step-{:08}", step);
+}
+
+std::vector<std::int64_t> list_checkpoints(const std::filesystem::path& directory) {
+  std::vector<std::int64_t> steps;
+  for (const auto& folder : folders_with(directory, "")) {
+    if (std::filesystem::exists(folder / model_file)) steps.push_back(*step_of(folder.filename().string()));
+  }
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+void check_checkpoint_directory(const std::filesystem::path& directory) {
+  try {
+    files::make_directory(directory);
+    const std::filesystem::path probe = directory / fmt::format(".probe-{}", getpid());
+    hdf5::Handle file = files::create_hdf5(probe);
+    files::finish(std::move(file), probe);
+    files::remove(probe);
+    restore_replaced(directory);
+  } catch (const Error& error) {
+    refuse("checkpoint.directory={}: cannot be written: {}", directory.string(), error.what());
+  }
+}
+
+void prune_checkpoints(const std::filesystem::path& directory, int keep) {
+  restore_replaced(directory);
+  for (const auto& folder : folders_with(directory, ".partial")) files::remove(partial_path(folder));
+  std::vector<std::int64_t> steps = list_checkpoints(directory);
+  if (keep <= 0 || steps.size() <= static_cast<std::size_t>(keep)) return;
+  steps.resize(steps.size() - static_cast<std::size_t>(keep));
+  for (const std::int64_t step : steps) {
+    // Renamed first: a folder that lost only some of its files must not pass for a checkpoint.
+    const std::filesystem::path folder = checkpoint_path(directory, step);
+    files::rename(folder, partial_path(folder));
+    files::remove(partial_path(folder));
+  }
+}
+
+}  // namespace trireme
