@@ -75,7 +75,7 @@ void run(World& world, const std::vector<std::string>& arguments) {
     refuse("parallel.pipeline: found {}, expected one stage for each of the {} ranks", configuration.parallel.pipeline,
            world.size());
   }
-  Session session(configuration, world, {.vocabulary = 2000}, Session::Purpose::training);
+  Session session(configuration, world, {"characters", 2000, 0, ""}, Session::Purpose::training);
   const int microbatches = configuration.train.global_batch / configuration.train.micro_batch;
   const Schedule schedule = make_schedule(configuration.parallel.schedule, world.size(), microbatches);
   const Measured measured = measure(session, schedule);
