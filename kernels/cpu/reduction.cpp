@@ -7,19 +7,24 @@
 namespace trireme {
 namespace {
 
+template <typename Term>
+double sum_of_block(const float* x, std::int64_t n, Term term) {
+  double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t i = 0; i < n; ++i) sum += term(static_cast<double>(x[i]));
+  return sum;
+}
+
 /// Sum of term(x[i]).
 template <typename Term>
-double sum_of(int threads, const Tensor& x, const Term& term) {
+double sum_of(int threads, const Tensor& x, Term term) {
   constexpr std::int64_t most_blocks = 1024;
   const std::int64_t count = x.elements();
   const std::int64_t block = std::max<std::int64_t>(4096, (count + most_blocks - 1) / most_blocks);
   const float* values = x.data<float>();
   std::array<double, most_blocks> sums{};
   for_blocks(threads, count, block, [&](std::int64_t begin, std::int64_t end) {
-    double sum = 0.0;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = begin; i < end; ++i) sum += term(static_cast<double>(values[i]));
-    sums[static_cast<std::size_t>(begin / block)] = sum;
+    sums[static_cast<std::size_t>(begin / block)] = sum_of_block(values + begin, end - begin, term);
   });
   double total = 0.0;
   for (const double sum : sums) total += sum;
