@@ -4,7 +4,6 @@
 #include <sentencepiece_trainer.h>
 
 #include <algorithm>
-#include <array>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -15,7 +14,7 @@
 namespace trireme {
 namespace {
 
-/// SentencePiece's own sign for a space: text that holds it must go round the library to come back as itself.
+/// SentencePiece's own sign for a space.
 constexpr std::string_view space_sign = "\u2581";
 
 class SentencePieceTokenizer final : public Tokenizer {
@@ -25,15 +24,13 @@ class SentencePieceTokenizer final : public Tokenizer {
     if (!status.ok()) refuse("{} tokenizer: damaged model: {}", blob_.kind, status.ToString());
     blob_.vocabulary = processor_.GetPieceSize();
     blob_.end_of_text = processor_.eos_id();
-    newline_ = processor_.PieceToId("\n");
-    for (std::size_t i = 0; i < space_sign.size(); ++i) {
-      space_sign_bytes_[i] = processor_.PieceToId(fmt::format("<0x{:02X}>", static_cast<unsigned char>(space_sign[i])));
+    const int newline = processor_.PieceToId("\n");
+    if (blob_.end_of_text < 0 || processor_.IsUnknown(newline)) {
+      refuse("{} tokenizer: its model lacks an end of text or a newline", blob_.kind);
     }
-    const bool has_bytes = std::all_of(space_sign_bytes_.begin(), space_sign_bytes_.end(),
-                                       [this](int token) { return processor_.IsByte(token); });
-    if (blob_.end_of_text < 0 || processor_.IsUnknown(newline_) || !has_bytes) {
-      refuse("{} tokenizer: its model lacks an end of text, a newline or byte tokens", blob_.kind);
-    }
+    detours_.push_back({"\n", {newline}});
+    detours_.push_back({space_sign, bytes_of(space_sign)});
+    if (processor_.IsUnknown(processor_.PieceToId(space_sign))) detours_.push_back({" ", bytes_of(" ")});
   }
 
   std::vector<std::int32_t> encode(std::string_view text) const override {
@@ -41,17 +38,13 @@ class SentencePieceTokenizer final : public Tokenizer {
     if (valid != text.size()) refuse("text to encode: byte {} is not UTF-8", valid);
     std::vector<std::int32_t> tokens;
     while (!text.empty()) {
-      // No piece crosses a newline, so lines one by one give the same tokens in little memory.
-      const std::size_t end = std::min({text.find('\n'), text.find(space_sign), text.size()});
-      encode_line(text.substr(0, end), tokens);
-      text.remove_prefix(end);
-      if (text.starts_with('\n')) {
-        tokens.push_back(newline_);
-        text.remove_prefix(1);
-      } else if (text.starts_with(space_sign)) {
-        tokens.insert(tokens.end(), space_sign_bytes_.begin(), space_sign_bytes_.end());
-        text.remove_prefix(space_sign.size());
+      auto [end, detour] = next_detour(text);
+      encode_part(text.substr(0, end), tokens);
+      if (detour != nullptr) {
+        tokens.insert(tokens.end(), detour->tokens.begin(), detour->tokens.end());
+        end += detour->text.size();
       }
+      text.remove_prefix(end);
     }
     return tokens;
   }
@@ -69,18 +62,45 @@ class SentencePieceTokenizer final : public Tokenizer {
   TokenizerBlob blob() const override { return blob_; }
 
  private:
-  void encode_line(std::string_view line, std::vector<std::int32_t>& tokens) const {
-    if (line.empty()) return;
-    const auto status = processor_.Encode(line, &line_tokens_);
+  /// Text that goes round the library. No piece crosses a newline, so lines one by one give the same tokens in little
+  /// memory. The space sign itself would come back as a space; so it is spelt in bytes, as is the space where training
+  /// met none.
+  struct Detour {
+    std::string_view text;
+    std::vector<int> tokens;
+  };
+
+  std::pair<std::size_t, const Detour*> next_detour(std::string_view text) const {
+    constexpr std::string_view first_bytes = "\n \xE2";
+    for (std::size_t at = text.find_first_of(first_bytes); at != std::string_view::npos;
+         at = text.find_first_of(first_bytes, at + 1)) {
+      for (const Detour& detour : detours_) {
+        if (text.substr(at).starts_with(detour.text)) return {at, &detour};
+      }
+    }
+    return {text.size(), nullptr};
+  }
+
+  std::vector<int> bytes_of(std::string_view text) const {
+    std::vector<int> tokens;
+    for (const char byte : text) {
+      tokens.push_back(processor_.PieceToId(fmt::format("<0x{:02X}>", static_cast<unsigned char>(byte))));
+      if (!processor_.IsByte(tokens.back())) refuse("{} tokenizer: its model lacks byte tokens", blob_.kind);
+    }
+    return tokens;
+  }
+
+  void encode_part(std::string_view part, std::vector<std::int32_t>& tokens) const {
+    if (part.empty()) return;
+    const auto status = processor_.Encode(part, &part_tokens_);
     if (!status.ok()) fail("SentencePiece cannot encode: {}", status.ToString());
-    tokens.insert(tokens.end(), line_tokens_.begin(), line_tokens_.end());
+    tokens.insert(tokens.end(), part_tokens_.begin(), part_tokens_.end());
   }
 
   TokenizerBlob blob_;
   sentencepiece::SentencePieceProcessor processor_;
-  mutable std::vector<int> line_tokens_;
-  int newline_ = 0;
-  std::array<int, space_sign.size()> space_sign_bytes_{};
+  std::vector<Detour> detours_;
+  mutable std::vector<int> part_tokens_;
 };
 
 /// Hands the trainer the documents' lines. It throws away sentences that hold its reserved signs or are longer than it
@@ -131,9 +151,6 @@ std::unique_ptr<Tokenizer> load_sentencepiece(const TokenizerBlob& blob) {
 
 std::unique_ptr<Tokenizer> train_sentencepiece(std::string_view kind, int vocabulary,
                                                const std::vector<std::string_view>& documents) {
-  constexpr int least = 256 + 4;  // bytes, unknown, end of text, newline, and one piece
-  if (vocabulary < least)
-    refuse("vocabulary of a {} tokenizer: found {}, expected at least {}", kind, vocabulary, least);
   const std::unordered_map<std::string, std::string> options = {
       {"model_type", std::string(kind)},
       {"vocab_size", std::to_string(vocabulary)},

@@ -9,6 +9,9 @@
 
 namespace trireme {
 
+/// 256 bytes, unknown, end of text, newline, and one piece.
+inline constexpr int least_sentencepiece_vocabulary = 260;
+
 std::unique_ptr<Tokenizer> load_sentencepiece(const TokenizerBlob& blob);
 std::unique_ptr<Tokenizer> train_sentencepiece(std::string_view kind, int vocabulary,
                                                const std::vector<std::string_view>& documents);

@@ -97,27 +97,30 @@ std::unique_ptr<Tokenizer> Tokenizer::load(const TokenizerBlob& blob) {
   return tokenizer;
 }
 
-std::unique_ptr<Tokenizer> Tokenizer::train(std::string_view kind, int vocabulary,
-                                            const std::vector<std::string_view>& documents) {
-  if (kind != "bpe" && kind != "unigram" && kind != "characters") {
+void Tokenizer::check(std::string_view kind, int vocabulary) {
+  const bool characters = kind == "characters";
+  if (!characters && kind != "bpe" && kind != "unigram") {
     refuse("tokenizer kind: found '{}', expected bpe, unigram or characters", kind);
   }
+  const int least = characters ? CharacterTokenizer::first_character + 1 : least_sentencepiece_vocabulary;
+  if (vocabulary < least)
+    refuse("vocabulary of a {} tokenizer: found {}, expected at least {}", kind, vocabulary, least);
+}
+
+std::unique_ptr<Tokenizer> Tokenizer::train(std::string_view kind, int vocabulary,
+                                            const std::vector<std::string_view>& documents) {
+  check(kind, vocabulary);
   bool empty = true;
   for (std::size_t i = 0; i < documents.size(); ++i) {
     const std::size_t valid = valid_utf8_bytes(documents[i]);
-    if (valid != documents[i].size())
+    if (valid != documents[i].size()) {
       refuse("text to train a tokenizer on: byte {} of document {} is not UTF-8", valid, i);
+    }
     empty = empty && documents[i].empty();
   }
   if (empty) refuse("text to train a tokenizer on: there is none");
-  if (kind == "characters") {
-    if (vocabulary <= CharacterTokenizer::first_character) {
-      refuse("vocabulary of a characters tokenizer: found {}, expected at least {}", vocabulary,
-             CharacterTokenizer::first_character + 1);
-    }
-    return train_characters(vocabulary, documents);
-  }
-  return train_sentencepiece(kind, vocabulary, documents);
+  return kind == "characters" ? train_characters(vocabulary, documents)
+                              : train_sentencepiece(kind, vocabulary, documents);
 }
 
 }  // namespace trireme

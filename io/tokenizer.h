@@ -23,6 +23,8 @@ class Tokenizer {
   virtual std::string decode(std::span<const std::int32_t> tokens) const = 0;
   virtual TokenizerBlob blob() const = 0;
 
+  /// Refuses what `train` would, before there is text.
+  static void check(std::string_view kind, int vocabulary);
   /// Refuses a blob that is damaged.
   static std::unique_ptr<Tokenizer> load(const TokenizerBlob& blob);
   /// kind: "bpe", "unigram" (SentencePiece, trained on the text) or "characters" (every code point that occurs, most

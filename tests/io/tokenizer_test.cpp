@@ -71,6 +71,15 @@ TEST_P(SubwordTokenizer, RoundTripsEveryText) {
   }
 }
 
+TEST_P(SubwordTokenizer, KeepsSpacesThatTrainingNeverMet) {
+  std::string text = corpus();
+  text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
+  const auto tokenizer = Tokenizer::train(GetParam(), 300, {text});
+  for (const std::string part : {"a  b ", " ", "\u2581 \u2581", "\n \n"}) {
+    EXPECT_EQ(tokenizer->decode(tokenizer->encode(part)), part);
+  }
+}
+
 TEST_P(SubwordTokenizer, LearnsPiecesLongerThanCharacters) {
   const auto tokenizer = trained(GetParam());
   const std::string text = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。\n";
