@@ -9,11 +9,12 @@
 
 namespace trireme {
 
-/// Owns MPI for the life of the process. One object, made first thing in main.
+/// Owns MPI for the life of the process. One object, made first thing in main, and outliving every communicator and
+/// request. MPI is called from the thread that made it alone (MPI_THREAD_FUNNELED); other threads may run beside it.
 class World {
  public:
   World(int* argc, char*** argv);
-  ~World();  ///< finalises MPI
+  ~World();  ///< finalises MPI; not while an exception passes, as the other ranks would not answer
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
@@ -22,14 +23,16 @@ class World {
   int local_rank() const;  ///< among the ranks on this host
   int local_size() const;
   const std::string& host() const;
+  int cores() const;         ///< physical cores that this rank is bound to
+  int core_sharers() const;  ///< ranks of this host bound to any of them, this one included
 
   /// Communicator of all ranks.
   Communicator& all();
   /// Collective over the world: one communicator for each group of ranks with the same list. Each rank passes the list
-  /// that it belongs to, in the order that numbers its ranks.
+  /// that it belongs to, in the order that numbers its ranks. A group of one uses no MPI afterwards.
   std::unique_ptr<Communicator> group(const std::string& name, const std::vector<int>& ranks);
 
-  /// Ends every rank of the job with `status`. Does not return.
+  /// Ends every rank of the job with `status`, which becomes mpirun's. Flushes what was printed. Does not return.
   [[noreturn]] void abort(int status);
 
  private:
@@ -37,8 +40,8 @@ class World {
   std::unique_ptr<State> state_;
 };
 
-/// Threads for this rank: OMP_NUM_THREADS where set, else the cores it is bound to divided by the ranks that share
-/// them.
+/// Threads for this rank: OMP_NUM_THREADS where set (refused unless it is a positive number), else the cores it is
+/// bound to divided by the ranks that share them, at least 1.
 int threads_per_rank(const World& world);
 
 }  // namespace trireme
