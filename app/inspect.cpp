@@ -1,0 +1,168 @@
+#include "app/inspect.h"
+
+#include <fmt/ostream.h>
+
+#include <algorithm>
+#include <iostream>
+
+#include "app/commands.h"
+#include "app/progress.h"
+#include "io/checkpoint/checkpoint.h"
+#include "io/checkpoint/format.h"
+#include "io/dataset.h"
+#include "io/hdf5.h"
+#include "io/text_statistics.h"
+#include "io/tokenizer.h"
+
+namespace trireme {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view parameters_group = "parameters/";
+
+template <typename Value>
+void row(std::ostream& out, std::string_view name, const Value& value) {
+  fmt::print(out, "  {:<17}{}\n", name, value);
+}
+
+std::string size_on_disk(const fs::path& path) {
+  std::uintmax_t bytes = 0;
+  if (fs::is_directory(path)) {
+    for (const auto& entry : fs::recursive_directory_iterator(path))
+      if (entry.is_regular_file()) bytes += entry.file_size();
+  } else {
+    bytes = fs::file_size(path);
+  }
+  return format_count(static_cast<double>(bytes)) + "B";
+}
+
+/// The first lines of a text, without what a cut left of the last one.
+std::string first_lines(const std::string& text, int count) {
+  std::size_t end = 0;
+  for (int line = 0; line < count && end < text.size(); ++line)
+    end = std::min(text.find('\n', end), text.size() - 1) + 1;
+  std::string lines = "    ";
+  for (const char c : text.substr(0, end)) lines.append(c == '\n' ? "\n    " : std::string{c});
+  return lines;
+}
+
+void inspect_dataset(const fs::path& file, bool statistics, std::ostream& out) {
+  TokenDataset dataset({file});
+  const TokenizerBlob& blob = dataset.tokenizer();
+  fmt::print(out, "data set {}\n", file.string());
+  row(out, "format", fmt::format("{}, version {}", token_format, token_format_version));
+  row(out, "tokens", dataset.tokens());
+  row(out, "documents", dataset.documents());
+  row(out, "vocabulary", blob.vocabulary);
+  row(out, "tokenizer", fmt::format("{}, end of text is {}", blob.kind, blob.end_of_text));
+  row(out, "size", size_on_disk(file));
+  if (statistics) {
+    const TextEntropy entropy = text_entropy(dataset);
+    row(out, "unigram entropy", fmt::format("{:.4f} nats a token", entropy.unigram));
+    row(out, "bigram entropy", fmt::format("{:.4f} nats a token", entropy.bigram));
+    if (entropy.tokens < dataset.tokens()) row(out, "", fmt::format("of the first {} tokens", entropy.tokens));
+  }
+  constexpr std::int64_t shown_tokens = 120;
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(std::min(shown_tokens, dataset.tokens())));
+  dataset.read(0, tokens);
+  fmt::print(out, "it begins with\n{}\n", first_lines(Tokenizer::load(blob)->decode(tokens), 4));
+}
+
+std::string indented(std::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const auto end = std::min(text.find('\n'), text.size());
+    if (end > 0) result.append("  ").append(text.substr(0, end));
+    result.append("\n");
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return result;
+}
+
+void inspect_checkpoint(const fs::path& folder, std::ostream& out) {
+  const CheckpointReader reader(folder);
+  const CheckpointInfo& info = reader.info();
+  std::int64_t parameters = 0;
+  std::size_t width = 0;
+  for (const auto& [path, shape] : reader.entries()) {
+    width = std::max(width, path.size());
+    if (path.starts_with(parameters_group)) parameters += shape.elements();
+  }
+  fmt::print(out, "checkpoint {}\n", folder.string());
+  row(out, "format", fmt::format("{}, version {}", checkpoint::model_format, checkpoint::version));
+  row(out, "step", info.step);
+  row(out, "samples", info.samples);
+  row(out, "seed", info.seed);
+  row(out, "parameters", parameters);
+  row(out, "tokenizer", fmt::format("{}, {} tokens", info.tokenizer_kind, info.tokenizer_vocabulary));
+  row(out, "shards", reader.shards());
+  row(out, "size", size_on_disk(folder));
+  fmt::print(out, "tensors\n");
+  for (const auto& [path, shape] : reader.entries()) fmt::print(out, "  {:<{}}  {}\n", path, width, shape.to_string());
+  fmt::print(out, "configuration\n{}", indented(info.configuration));
+}
+
+void inspect_shard(const fs::path& path, const hdf5::Handle& file, std::ostream& out) {
+  checkpoint::check_format(file, checkpoint::shard_format);
+  const std::vector<std::string> tensors = hdf5::dataset_paths(file);
+  fmt::print(out, "shard {}\n", path.string());
+  row(out, "format", fmt::format("{}, version {}", checkpoint::shard_format, checkpoint::version));
+  row(out, "step", hdf5::read_number<std::int64_t>(file, "step"));
+  row(out, "size", size_on_disk(path));
+  fmt::print(out, "tensors\n");
+  for (const std::string& name : tensors) {
+    const hdf5::Handle dataset = hdf5::open_object(file, name);
+    const Shape extent = hdf5::shape_of(dataset);
+    std::vector<std::int64_t> offset(static_cast<std::size_t>(extent.rank()));
+    std::vector<std::int64_t> global(offset.size());
+    const hid_t type = hdf5::native_type<std::int64_t>();
+    hdf5::read_attribute(dataset, "offset", type, offset.data(), offset.size());
+    hdf5::read_attribute(dataset, "global", type, global.data(), global.size());
+    fmt::print(out, "  {}  {} at [{}] of [{}]\n", name, extent.to_string(), fmt::join(offset, ", "),
+               fmt::join(global, ", "));
+  }
+}
+
+void inspect_checkpoint_list(const fs::path& directory, const std::vector<std::int64_t>& steps, std::ostream& out) {
+  fmt::print(out, "{} checkpoints in {}\n", steps.size(), directory.string());
+  for (const std::int64_t step : steps) {
+    const fs::path folder = checkpoint_path(directory, step);
+    const CheckpointReader reader(folder);
+    fmt::print(out, "  {}  {} samples, {} shards, {}\n", folder.filename().string(), reader.info().samples,
+               reader.shards(), size_on_disk(folder));
+  }
+}
+
+void inspect_folder(const fs::path& folder, std::ostream& out) {
+  if (fs::exists(folder / checkpoint::model_file)) return inspect_checkpoint(folder, out);
+  const std::vector<std::int64_t> steps = list_checkpoints(folder);
+  if (steps.empty())
+    refuse("{}: found a folder without {} and without checkpoints, expected a checkpoint or a folder of them",
+           folder.string(), checkpoint::model_file);
+  inspect_checkpoint_list(folder, steps, out);
+}
+
+}  // namespace
+
+void inspect(const fs::path& path, bool statistics, std::ostream& out) {
+  if (!fs::exists(path)) refuse("{}: found nothing there, expected a data set or a checkpoint", path.string());
+  if (fs::is_directory(path)) return inspect_folder(path, out);
+
+  const hdf5::Handle file = hdf5::open_file(path);
+  const std::string format = hdf5::has_attribute(file, "format") ? hdf5::read_string(file, "format") : "";
+  if (format == token_format) return inspect_dataset(path, statistics, out);
+  if (format == checkpoint::shard_format) return inspect_shard(path, file, out);
+  if (format == checkpoint::model_format) return inspect_checkpoint(fs::absolute(path).parent_path(), out);
+  refuse("{}: found an HDF5 file of format '{}', expected {}, {} or {}", path.string(), format, token_format,
+         checkpoint::model_format, checkpoint::shard_format);
+}
+
+ExitStatus run_inspect(const Configuration& configuration) {
+  const InspectOptions& options = configuration.inspect;
+  if (options.path.empty()) refuse("inspect: found no path, expected a data set, a checkpoint or a shard");
+  inspect(options.path, options.statistics, std::cout);
+  return ExitStatus::done;
+}
+
+}  // namespace trireme

@@ -1,0 +1,14 @@
+// trireme pack: raw data to HDF5 data sets.
+#pragma once
+
+#include <ostream>
+
+#include "io/pack_text.h"
+
+namespace trireme {
+
+/// Packs text and prints what came of it, with the entropies that a model has to beat. Phases are told on `progress`.
+/// Refuses options without input or output, and what pack_text refuses.
+void pack_text_and_tell(const PackTextOptions& options, std::ostream& out, std::ostream& progress);
+
+}  // namespace trireme
