@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -51,10 +53,24 @@ struct MemoryPool::State {
   std::vector<FreeBlocks::node_type> spare;
   PoolStatistics statistics;
 
-  void release(PoolBlock::Node* node) {
-    source->release(node->memory, node->bytes);
-    statistics.bytes_held -= node->bytes;
-    delete node;
+  void release_free() {
+    for (const auto& [bytes, node] : free) {
+      source->release(node->memory, bytes);
+      statistics.bytes_held -= bytes;
+      delete node;
+    }
+    free.clear();
+  }
+
+  /// When the source has no more, free blocks of other sizes go back to it first.
+  void* take_from_source(std::size_t bytes) {
+    try {
+      return source->allocate(bytes);
+    } catch (const std::exception&) {
+      if (free.empty()) throw;
+    }
+    release_free();
+    return source->allocate(bytes);
   }
 };
 
@@ -73,13 +89,9 @@ PoolBlock MemoryPool::allocate(std::size_t bytes) {
     node = found->second;
     state_->spare.push_back(state_->free.extract(found));
   } else {
-    node = new PoolBlock::Node;
-    try {
-      node->memory = state_->source->allocate(wanted);
-    } catch (...) {
-      delete node;
-      throw;
-    }
+    auto made = std::make_unique<PoolBlock::Node>();
+    made->memory = state_->take_from_source(wanted);
+    node = made.release();
     node->bytes = wanted;
     node->pool = this;
     ++state_->statistics.system_allocations;
@@ -113,8 +125,7 @@ PoolStatistics MemoryPool::statistics() const {
 
 void MemoryPool::trim() {
   const std::scoped_lock lock(state_->mutex);
-  for (const auto& [bytes, node] : state_->free) state_->release(node);
-  state_->free.clear();
+  state_->release_free();
 }
 
 }  // namespace trireme

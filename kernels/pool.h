@@ -46,7 +46,8 @@ struct PoolStatistics {
 };
 
 /// Blocks of the sizes asked for before are kept and handed out again: best fit among free blocks that waste at most
-/// an eighth. Safe to use from several threads. Every block must be returned before the pool is destroyed.
+/// an eighth. When the source has no more, free blocks go back to it before the allocation fails. Safe to use from
+/// several threads. Every block must be returned before the pool is destroyed.
 class MemoryPool {
  public:
   explicit MemoryPool(std::unique_ptr<MemorySource> source);
