@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # plain_text.pl KIND: Chinese text of the files that standard input names, one a line, on standard output: UTF-8, one
-# paragraph a line, documents separated by lines that hold only `%`. KIND: man (roff), html, fortune (documents separated by `%`, ANSI colours).
+# paragraph a line, documents separated by lines that hold only `%`. KIND: man (roff), html, fortune (documents
+# separated by `%`, ANSI colours).
 # The last line of standard error is: documents, bytes, Han characters. Needs nothing but perl-base.
 use strict;
 use warnings;

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# tidy.sh BUILD: clang-tidy over every source that BUILD compiled, as many at a time as there are cores. What passed is
+# not run again until it, a header of ours that it includes, or the configuration changes (BUILD/tidy/ remembers).
+set -euo pipefail
+build=$(cd "${1:?usage: tidy.sh BUILD}" && pwd)
+cd "$(dirname "$0")/../.."
+root=$PWD
+tidy=$(command -v clang-tidy-19 || command -v clang-tidy)
+mkdir -p "$build/tidy"
+
+# One line a source: the source, then the headers of ours that it includes, as the build found them.
+dependencies() {
+  ninja -C "$build" -t deps | awk -v root="$root/" -v build="$build/" '
+    function flush() { if (source != "") print source headers; source = headers = "" }
+    /^[^ ]/ { flush(); next }
+    NF == 1 && index($1, root) == 1 && index($1, build) != 1 {
+      path = substr($1, length(root) + 1)
+      if (path ~ /\.cpp$/) source = path; else headers = headers " " path
+    }
+    END { flush() }' | sort -u
+}
+
+check() {
+  local source=$1 stamp
+  stamp="$build/tidy/$({ "$tidy" --version; cat "$@" .clang-tidy; } | sha256sum | cut -d ' ' -f 1)"
+  [ -e "$stamp" ] && return
+  # GCC's own folder comes last: it has the omp.h that clang lacks, with an attribute that clang does not know.
+  if "$tidy" --quiet -p "$build" --extra-arg=-idirafter"$(g++ -print-file-name=include)" \
+    --extra-arg='-D__malloc__(...)=__malloc__' --extra-arg=-Wno-deprecated-declarations "$source" >"$stamp.log" 2>/dev/null; then
+    mv "$stamp.log" "$stamp"
+  else
+    sed "s|$root/||g" "$stamp.log"
+    rm "$stamp.log"
+    return 1
+  fi
+}
+export -f check
+export build tidy root
+
+dependencies | xargs -r -P "$(nproc)" -I {} bash -c 'check {} || exit 1' || {
+  echo "clang-tidy: see above"
+  exit 1
+}
