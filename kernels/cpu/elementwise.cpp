@@ -1,6 +1,8 @@
 // Dropout, addition, conversion and clearing.
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
 
 #include "kernels/cpu/state.h"
 #include "kernels/cpu/vector.h"
@@ -79,8 +81,9 @@ void CpuBackend::dropout(const DropoutArgs& args) {
       DropoutWords words;
       const std::uint64_t first = args.first_element + static_cast<std::uint64_t>(begin);
       fill_words(args.seed, args.stream, first / 4, words);
-      const std::uint32_t* word = words.data() + first % 4 - begin;
-      const auto factor = [=](std::int64_t i) { return uniform_float(word[i]) >= probability ? scale : 0.0F; };
+      const std::int64_t shift = static_cast<std::int64_t>(first % 4) - begin;
+      const std::uint32_t* word = words.data();
+      const auto factor = [=](std::int64_t i) { return uniform_float(word[shift + i]) >= probability ? scale : 0.0F; };
       if (residual != nullptr) {
 #pragma omp simd
         for (std::int64_t i = begin; i < end; ++i) store(out[i], load(residual[i]) + load(x[i]) * factor(i));
@@ -95,6 +98,11 @@ void CpuBackend::dropout(const DropoutArgs& args) {
 void CpuBackend::add(const Tensor& x, const Tensor& y, Tensor out) {
   expect_elements("add y", y, x.elements());
   expect_elements("add out", out, x.elements());
+  if (x.dtype() == DType::f64) {  // sums that are read by people: a few numbers
+    std::transform(x.data<double>(), x.data<double>() + x.elements(), y.data<double>(), out.data<double>(),
+                   std::plus<>());
+    return;
+  }
   for_type(x.dtype(), [&](auto type) {
     using T = decltype(type);
     add_elements(state_->threads, x.elements(), x.data<T>(), y.data<T>(), out.data<T>());
