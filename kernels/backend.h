@@ -181,7 +181,7 @@ class Backend {
   virtual void cross_entropy_loss(const CrossEntropyLossArgs& args) = 0;
   virtual void cross_entropy_gradient(const CrossEntropyGradientArgs& args) = 0;
   virtual void dropout(const DropoutArgs& args) = 0;
-  /// out = x + y, all of one type; out may be x or y.
+  /// out = x + y, all of one type (f or f64); out may be x or y.
   virtual void add(const Tensor& x, const Tensor& y, Tensor out) = 0;
   /// out f64 [1] += factor * sum of x (f32), in an order that does not depend on the number of threads.
   virtual void add_sum(const Tensor& x, double factor, Tensor out) = 0;

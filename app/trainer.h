@@ -1,0 +1,55 @@
+// The training loop's inside: one step, one validation.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "app/session.h"
+#include "io/loader.h"
+#include "model/optim/gradient_reducer.h"
+#include "model/optim/learning_rate.h"
+#include "model/optim/optimizer.h"
+
+namespace trireme {
+
+/// What a step came to; the same on all ranks, except the times.
+struct StepResult {
+  std::int64_t step = 0;     ///< counts from 1
+  std::int64_t samples = 0;  ///< consumed by the run so far
+  double loss = 0;           ///< mean over the step's tokens, nats
+  double gradient_norm = 0;  ///< before clipping
+  double learning_rate = 0;
+  double seconds = 0;
+  double data_wait_seconds = 0;
+  StageSeconds stage;  ///< mean over all ranks
+  bool stop = false;   ///< some rank was asked to stop
+};
+
+class Trainer {
+ public:
+  /// Goes on after `steps_done` steps.
+  Trainer(Session& session, std::shared_ptr<TokenDataset> data, std::int64_t steps_done);
+
+  /// One step over the global batch. Collective. `stop` is this rank's wish to end the run. Fails when the loss or the
+  /// gradient is not finite, before parameters are touched.
+  StepResult step(bool stop = false);
+
+ private:
+  /// Sums loss, squared gradient norm and wishes to stop over the world.
+  void agree(StepResult& result, bool stop);
+
+  Session& session_;
+  LearningRateSchedule learning_rate_;
+  TokenLoader loader_;
+  PipelineExecutor executor_;
+  GradientReducer reducer_;
+  Adamw optimizer_;
+  Tensor totals_;  ///< f64 [5]: loss, squared norm, wishes to stop, stage seconds computing and waiting
+  std::int64_t step_;
+};
+
+/// Mean loss in nats per token over a data set, by forward passes on the session's layout. Collective.
+/// batches: of train.global_batch samples; 0: all samples.
+double evaluate(Session& session, const std::shared_ptr<TokenDataset>& data, int batches);
+
+}  // namespace trireme
