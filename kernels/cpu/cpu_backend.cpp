@@ -17,8 +17,9 @@ class HostMemory final : public MemorySource {
  public:
   void* allocate(std::size_t bytes) override {
     const bool large = bytes >= 2 * huge_page;
-    void* memory = std::aligned_alloc(large ? huge_page : line, (bytes + line - 1) / line * line);
-    if (memory == nullptr) fail("out of memory: {} bytes of host memory wanted", bytes);
+    void* memory = nullptr;
+    if (posix_memalign(&memory, large ? huge_page : line, bytes) != 0)
+      fail("out of memory: {} bytes of host memory wanted", bytes);
     if (large) madvise(memory, bytes, MADV_HUGEPAGE);  // a hint: without it products are slower, not wrong
     return memory;
   }
