@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <limits>
 
 #include "app/commands.h"
 #include "app/progress.h"
@@ -37,14 +38,16 @@ std::string size_on_disk(const fs::path& path) {
   return format_count(static_cast<double>(bytes)) + "B";
 }
 
-/// The first lines of a text, without what a cut left of the last one.
-std::string first_lines(const std::string& text, int count) {
-  std::size_t end = 0;
-  for (int line = 0; line < count && end < text.size(); ++line)
-    end = std::min(text.find('\n', end), text.size() - 1) + 1;
-  std::string lines = "    ";
-  for (const char c : text.substr(0, end)) lines.append(c == '\n' ? "\n    " : std::string{c});
-  return lines;
+/// At most `count` lines of a text, indented.
+std::string indented(std::string_view text, int count) {
+  std::string result;
+  for (; !text.empty() && count > 0; --count) {
+    const auto end = std::min(text.find('\n'), text.size());
+    if (end > 0) result.append("  ").append(text.substr(0, end));
+    result.append("\n");
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return result;
 }
 
 void inspect_dataset(const fs::path& file, bool statistics, std::ostream& out) {
@@ -66,18 +69,7 @@ void inspect_dataset(const fs::path& file, bool statistics, std::ostream& out) {
   constexpr std::int64_t shown_tokens = 120;
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(std::min(shown_tokens, dataset.tokens())));
   dataset.read(0, tokens);
-  fmt::print(out, "it begins with\n{}\n", first_lines(Tokenizer::load(blob)->decode(tokens), 4));
-}
-
-std::string indented(std::string_view text) {
-  std::string result;
-  while (!text.empty()) {
-    const auto end = std::min(text.find('\n'), text.size());
-    if (end > 0) result.append("  ").append(text.substr(0, end));
-    result.append("\n");
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return result;
+  fmt::print(out, "it begins with\n{}", indented(Tokenizer::load(blob)->decode(tokens), 4));
 }
 
 void inspect_checkpoint(const fs::path& folder, std::ostream& out) {
@@ -100,7 +92,7 @@ void inspect_checkpoint(const fs::path& folder, std::ostream& out) {
   row(out, "size", size_on_disk(folder));
   fmt::print(out, "tensors\n");
   for (const auto& [path, shape] : reader.entries()) fmt::print(out, "  {:<{}}  {}\n", path, width, shape.to_string());
-  fmt::print(out, "configuration\n{}", indented(info.configuration));
+  fmt::print(out, "configuration\n{}", indented(info.configuration, std::numeric_limits<int>::max()));
 }
 
 void inspect_shard(const fs::path& path, const hdf5::Handle& file, std::ostream& out) {

@@ -33,7 +33,7 @@ class Settings {
     } else if (option->is_list) {
       std::ranges::move(values, std::back_inserter(known->values));
     } else {
-      refuse("{} is given twice ({} and {}); expected one value", key, known->where, where);
+      refuse("{} is given twice ({}, then {}); expected one value", key, known->where, where);
     }
   }
 

@@ -5,7 +5,6 @@
 #include <iostream>
 
 #include "app/commands.h"
-#include "app/progress.h"
 #include "io/text_statistics.h"
 
 namespace trireme {
@@ -53,7 +52,7 @@ void pack_text_and_tell(const PackTextOptions& options, std::ostream& out, std::
   fmt::print(out, "  {:<18}{:.3f}\n", "bytes per token",
              static_cast<double>(result.bytes) / static_cast<double>(tokens));
   print_entropies(options, out);
-  fmt::print(out, "  {:<18}{}\n", "time", format_duration(result.seconds));
+  fmt::print(out, "  {:<18}{:.1f} s\n", "time", result.seconds);
 }
 
 ExitStatus run_pack(const Configuration& configuration) {
