@@ -13,6 +13,10 @@
 #include "io/hdf5.h"
 #include "kernels/error.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 namespace trireme {
 namespace {
 
@@ -216,6 +220,9 @@ TEST_F(DatasetTest, RefusesFilesCutAnywhere) {
 }
 
 TEST_F(DatasetTest, GarbageIsRefusedOrReadButNeverMore) {
+#ifdef __SANITIZE_ADDRESS__
+  const __lsan::ScopedDisabler hdf5_leaks;  // HDF5 1.10 forgets memory when the metadata it opens is damaged
+#endif
   const auto path = write("good.h5", {Tokens(300, 5), Tokens(100, 6)});
   std::ifstream in(path, std::ios::binary);
   const std::string good((std::istreambuf_iterator<char>(in)), {});

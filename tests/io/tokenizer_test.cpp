@@ -98,6 +98,20 @@ TEST_P(SubwordTokenizer, TrainsTheSameTwice) {
   EXPECT_EQ(trained(GetParam())->blob().model, trained(GetParam())->blob().model);
 }
 
+TEST_P(SubwordTokenizer, SpellsRareCharactersWhenTheVocabularyIsSmall) {
+  std::string text;
+  for (int i = 0; i < 40'000; ++i) {
+    const int character = 0x4E00 + (i % 67 == 0 ? i / 67 : i % 20);
+    for (const int byte : {0xE0 | character >> 12, 0x80 | (character >> 6 & 63), 0x80 | (character & 63)}) {
+      text += static_cast<char>(byte);
+    }
+    if (i % 17 == 0) text += '\n';
+  }
+  const auto tokenizer = Tokenizer::train(GetParam(), 400, {text});  // 597 kinds of characters, 256 bytes
+  EXPECT_EQ(tokenizer->blob().vocabulary, 400);
+  EXPECT_TRUE(tokenizer->decode(tokenizer->encode(text)) == text);
+}
+
 TEST_P(SubwordTokenizer, RefusesAnImpossibleVocabulary) {
   EXPECT_THAT(refusal([] { trained(GetParam(), 100); }), HasSubstr("100"));
   EXPECT_THAT(refusal([] { trained(GetParam(), 30000); }), HasSubstr("30000"));
