@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# run.sh: everything that must hold before a change lands: packages, build with warnings as errors, format, include
+# directions, clang-tidy, every test, and the unit tests under sanitizers. Leaves build/trireme.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# Several ranks and tests share few cores: who waits for another thread sleeps.
+export OMP_WAIT_POLICY=passive CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}"
+
+bold='' red='' plain=''
+if [ -t 1 ]; then bold=$'\e[1;36m' red=$'\e[1;31m' plain=$'\e[0m'; fi
+begun=$SECONDS
+section() {
+  local title=$1 start=$SECONDS
+  shift
+  printf '%s== %s%s\n' "$bold" "$title" "$plain"
+  "$@" || {
+    printf '%s== FAILED: %s, after %d s%s\n' "$red" "$title" $((SECONDS - start)) "$plain"
+    exit 1
+  }
+  printf '   %d s\n' $((SECONDS - start))
+}
+
+sources() { find app comm io kernels model tests -name '*.h' -o -name '*.cpp'; }
+check_format() { sources | xargs clang-format --dry-run -Werror; }
+build() { cmake --preset "$1" -DTRIREME_TESTS=ON -DTRIREME_WERROR=ON >/dev/null && cmake --build --preset "$1"; }
+# Runs a test preset; keeps CTest's closing lines for the end.
+closing_lines=()
+run_tests() {
+  local log status=0
+  log=$(mktemp)
+  ctest --preset "$1" | tee "$log" || status=$?
+  closing_lines+=("$(grep -E '^[0-9]+% tests passed' "$log")")
+  rm "$log"
+  return $status
+}
+
+section "Packages" jobs/install.sh --tests
+section "Format" check_format
+section "Build, warnings are errors" build release
+section "Tests" run_tests release
+section "clang-tidy" tests/checks/tidy.sh build
+section "Build with address and undefined-behaviour sanitizers" build sanitize
+section "Unit tests under sanitizers" run_tests sanitize
+
+printf '\n%sAll passed in %d min %d s%s\n' "$bold" $(((SECONDS - begun) / 60)) $(((SECONDS - begun) % 60)) "$plain"
+printf 'sanitizers: %s\n%s\n' "${closing_lines[1]}" "${closing_lines[0]}"
