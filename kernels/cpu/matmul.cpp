@@ -43,7 +43,7 @@ Product product_of(const MatmulArgs& args) {
 }
 
 /// The same product in f32, for processors on which oneDNN has no vector code for bf16.
-void multiply_widened(Backend& backend, const MatmulArgs& args, Tensor result) {
+void multiply_widened(Backend& backend, const MatmulArgs& args, const Tensor& result) {
   const auto widened = [&](const Tensor& tensor) {
     if (tensor.empty() || tensor.dtype() == DType::f32) return tensor;
     Tensor wide = backend.allocate(tensor.shape(), DType::f32);

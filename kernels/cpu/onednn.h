@@ -16,7 +16,7 @@ struct Product {
   std::int64_t m = 0, n = 0, k = 0;
   bool transpose_a = false, transpose_b = false, accumulate = false, bias = false;
   DType input = DType::f32, output = DType::f32;
-  auto operator<=>(const Product&) const = default;
+  auto operator<=>(const Product&) const = default;  // NOLINT(modernize-use-nullptr): takes <=> for a pointer
 };
 
 class OneDnn {
