@@ -12,14 +12,16 @@
 namespace trireme::files {
 namespace {
 
-Observer& observer() {
+Observer& current_observer() {
   static Observer current;
   return current;
 }
 
 std::string reason(int number) { return std::generic_category().message(number); }
 
-int ask(Operation operation, const std::filesystem::path& path) { return observer() ? observer()(operation, path) : 0; }
+int ask(Operation operation, const std::filesystem::path& path) {
+  return current_observer() ? current_observer()(operation, path) : 0;
+}
 
 void tell(Operation operation, const std::filesystem::path& path) {
   if (const int number = ask(operation, path)) fail("{}: {}", path.string(), reason(number));
@@ -27,7 +29,7 @@ void tell(Operation operation, const std::filesystem::path& path) {
 
 }  // namespace
 
-void set_observer(Observer next) { observer() = std::move(next); }
+void set_observer(Observer observer) { current_observer() = std::move(observer); }
 
 void make_directory(const std::filesystem::path& path) {
   tell(Operation::make_directory, path);
@@ -42,7 +44,7 @@ hdf5::Handle create_hdf5(const std::filesystem::path& path) {
 }
 
 void write(const hdf5::Handle& dataset, const Shape& shape, const float* values) {
-  if (observer()) tell(Operation::write, hdf5::describe(dataset.get()));
+  if (current_observer()) tell(Operation::write, hdf5::describe(dataset.get()));
   hdf5::write<float>(dataset, {}, shape, values);
 }
 

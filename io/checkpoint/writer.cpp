@@ -40,7 +40,7 @@ void publish(const std::filesystem::path& partial, const std::filesystem::path& 
 
 std::filesystem::path save_checkpoint(const std::filesystem::path& directory, const CheckpointInfo& info,
                                       const std::vector<CheckpointItem>& items, Communicator& world) {
-  const std::filesystem::path folder = checkpoint_path(directory, info.step);
+  std::filesystem::path folder = checkpoint_path(directory, info.step);
   const std::filesystem::path partial = partial_path(folder);
   const bool first = world.rank() == 0;
   std::vector<CheckpointItem> mine;
