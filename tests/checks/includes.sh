@@ -9,7 +9,7 @@ declare -A allowed=(
   [kernels]='kernels/'
   [comm]='(comm/|kernels/(error|tensor)\.h)'
   [model]='(model|comm|kernels)/'
-  [io]='(io/|comm/|kernels/(error|tensor)\.h)'
+  [io]='(io/|comm/|kernels/(error|philox|tensor)\.h)'
   [app]='(app|io|model|comm|kernels)/'
 )
 # vendor header: the only folder that may include it.
