@@ -16,6 +16,9 @@ namespace trireme::test {
 struct Layout {
   int data = 1, tensor = 1, pipeline = 1;
   int ranks() const { return data * tensor * pipeline; }
+  std::string name() const {
+    return std::to_string(data) + "x" + std::to_string(tensor) + "x" + std::to_string(pipeline);
+  }
   std::string arguments() const {
     return " --parallel.data=" + std::to_string(data) + " --parallel.tensor=" + std::to_string(tensor) +
            " --parallel.pipeline=" + std::to_string(pipeline);
@@ -53,17 +56,31 @@ class TrainingTest : public ::testing::Test {
                     (*shared_ / "text.txt").string() + " --output=" + (*shared_ / "train.h5").string() +
                     " --validation-output=" + (*shared_ / "validation.h5").string());
     ASSERT_EQ(packed.status, 0) << packed.err;
+    write_text(*shared_ / "run.ini", "data.train=" + (*shared_ / "train.h5").string() + R"(
+[model]
+layers = 2
+hidden = 32
+heads = 4
+context = 16
+dropout = 0.1
+[train]
+global_batch = 8
+micro_batch = 1
+seed = 3
+device = cpu
+[optimizer]
+learning_rate = 0.003
+warmup_steps = 5
+decay = constant
+[log]
+progress = none
+)");
   }
   static void TearDownTestSuite() { shared_.reset(); }
 
-  /// Arguments of a run with dropout that every layout up to 2 x 2 x 2 can do.
+  /// Arguments of a run with dropout that every layout up to 2 x 2 x 2 can do. What is in its file can be overruled.
   static std::string arguments(const std::string& more) {
-    return "train --data.train=" + (*shared_ / "train.h5").string() +
-           " --model.layers=2 --model.hidden=32 --model.heads=4 --model.context=16 --model.dropout=0.1"
-           " --train.global_batch=8 --train.micro_batch=1 --train.seed=3 --train.device=cpu"
-           " --optimizer.learning_rate=0.003 --optimizer.warmup_steps=5 --optimizer.decay=constant "
-           "--log.progress=none " +
-           more;
+    return "train --config=" + (*shared_ / "run.ini").string() + " " + more;
   }
   /// Trains on a layout; returns the metrics lines.
   std::vector<nlohmann::json> train(const Layout& layout, int steps, const std::string& name,

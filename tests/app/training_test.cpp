@@ -25,8 +25,8 @@ TEST_F(Training, LongEveryLayoutIsTheSameRun) {
   EXPECT_LT(wanted.back()["loss"], wanted.front()["loss"]) << "it learns";
   for (const Layout layout : {Layout{2, 1, 1}, Layout{1, 2, 1}, Layout{1, 1, 2}, Layout{2, 2, 1}, Layout{2, 1, 2},
                               Layout{1, 2, 2}, Layout{2, 2, 2}}) {
-    SCOPED_TRACE(layout.arguments());
-    expect_close(train(layout, 20, "many" + layout.arguments()), wanted);
+    SCOPED_TRACE(layout.name());
+    expect_close(train(layout, 20, layout.name()), wanted);
   }
 }
 
@@ -67,18 +67,19 @@ TEST_F(Training, RestartOnAnotherLayoutAgrees) {
 }
 
 TEST_F(Training, StopsOnRequestAndGoesOnWithTheSameCommand) {
-  const auto wanted = train({2, 1, 1}, 40, "undisturbed");
+  const auto wanted = train({2, 1, 1}, 60, "undisturbed");
+  const std::string metrics = (folder_ / "stopped.jsonl").string();
   const std::string command =
-      arguments("--train.steps=40 --parallel.data=2 --log.metrics=" + (folder_ / "stopped.jsonl").string() +
-                checkpoints("stopped"));
+      arguments("--train.steps=60 --parallel.data=2 --log.metrics=" + metrics + checkpoints("stopped"));
   // The signal goes out when the metrics file shows that the third step is done.
+  const std::string started = std::string(TRIREME_MPIRUN) + " 2 " + TRIREME_EXECUTABLE + " " + command;
   const ProcessResult stopped =
-      test::run_shell(std::string(TRIREME_MPIRUN) + " 2 " + TRIREME_EXECUTABLE + " " + command +
-                      " & child=$!; while [ \"$(wc -l 2>&- <" + (folder_ / "stopped.jsonl").string() +
-                      ")\" -lt 3 ] && kill -0 $child 2>&-; do :; done; kill -USR1 $child; wait $child");
+      test::run_shell("touch " + metrics + "; " + started + " & child=$!; while [ $(wc -l <" + metrics +
+                      ") -lt 3 ] && kill -0 $child; do :; done; kill -USR1 $child; wait $child");
   EXPECT_EQ(stopped.status, 75) << stopped.err;
-  EXPECT_GE(read_metrics("stopped").size(), 3U);
-  EXPECT_LT(read_metrics("stopped").size(), 40U) << "it was to stop before the end";
+  const std::size_t done = read_metrics("stopped").size();
+  EXPECT_GE(done, 3U);
+  EXPECT_LT(done, 60U) << "it was to stop before the end";
   const ProcessResult rest = mpirun(2, command);
   EXPECT_EQ(rest.status, 0) << rest.err;
   expect_identical(read_metrics("stopped"), wanted);
