@@ -86,9 +86,9 @@ std::string advice(const Layout& requested, const LayoutLimits& limits) {
     return distance(requested, a) < distance(requested, b) - 1e-9;
   });
   layouts.resize(std::min<std::size_t>(3, layouts.size()));
-  std::vector<std::string> names;
-  for (const Layout& layout : layouts) names.push_back(layout.to_string());
-  return fmt::format("nearest: {}", fmt::join(names, "; "));
+  std::string text = "nearest: ";
+  for (const Layout& layout : layouts) text += (&layout == layouts.data() ? "" : "; ") + layout.to_string();
+  return text;
 }
 
 /// The first thing that is wrong with how the ranks are shared out; fills in `layout.data`.

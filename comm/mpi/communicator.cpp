@@ -28,6 +28,11 @@ void for_each_piece(Tensor& tensor, Start start) {
   }
 }
 
+void keep_for_ever(std::vector<Tensor> tensors) {
+  static auto& kept = *new std::vector<std::vector<Tensor>>;
+  kept.push_back(std::move(tensors));
+}
+
 }  // namespace
 
 /// MPI requests under way and the tensors they work on.
@@ -64,10 +69,9 @@ class MpiCommunicator::Operation final : public Request::Operation {
 
 MpiCommunicator::Operation::~Operation() {
   if (std::uncaught_exceptions() > exceptions_at_start_) {
-    // This rank is failing: its peers may never answer, and the job is about to be ended. Waiting would hang instead;
-    // the memory must not be used again, as MPI may still write to it.
-    static auto& abandoned = *new std::vector<Tensor>;
-    abandoned.insert(abandoned.end(), tensors_.begin(), tensors_.end());
+    // This rank is failing: its peers may never answer, and waiting would keep it from ending the job. The memory must
+    // not be used again, as MPI may still write to it.
+    keep_for_ever(std::move(tensors_));
     return;
   }
   try {
