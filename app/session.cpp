@@ -47,7 +47,11 @@ std::int64_t look_for_checkpoint(const CheckpointOptions& options) {
 
 Session::Session(const Configuration& configuration, World& world, TokenizerBlob tokenizer, Purpose purpose)
     : configuration_(configuration), world_(world), tokenizer_(std::move(tokenizer)), purpose_(purpose) {
-  configuration_.model.vocabulary = tokenizer_.vocabulary;
+  int& vocabulary = configuration_.model.vocabulary;
+  if (vocabulary != 0 && vocabulary != tokenizer_.vocabulary)
+    refuse("model.vocabulary={}, but the tokenizer of the data set has {} tokens; leave the key out to take its number",
+           vocabulary, tokenizer_.vocabulary);
+  vocabulary = tokenizer_.vocabulary;
   const ParallelOptions& parallel = configuration_.parallel;
   architecture_ = make_gpt(configuration_.model, parallel.tensor, type());
   layout_ = resolve_layout({.data = parallel.data, .tensor = parallel.tensor, .pipeline = parallel.pipeline},

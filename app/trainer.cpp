@@ -66,7 +66,7 @@ Trainer::Trainer(Session& session, std::shared_ptr<TokenDataset> data, std::int6
                   .epsilon = session.configuration().optimizer.epsilon,
                   .weight_decay = session.configuration().optimizer.weight_decay,
                   .clip_norm = session.configuration().optimizer.clip_norm}),
-      totals_(session.backend().allocate({5}, DType::f64)),
+      totals_(session.backend().allocate({3}, DType::f64)),
       step_(steps_done) {}
 
 StepResult Trainer::step(bool stop) {
@@ -99,15 +99,14 @@ void Trainer::agree(StepResult& result, bool stop) {
   // Ranks of the tensor axis all have the loss, ranks of the data axis all have the same gradients: one of each counts.
   if (session_.tensor().rank() != 0) backend.zero(totals_.view(0, {1}));
   if (session_.data().rank() == 0) optimizer_.add_gradient_norm_squared(totals_.view(1, {1}));
-  const std::array<double, 3> mine = {stop ? 1.0 : 0.0, executor_.seconds().compute, executor_.seconds().waiting};
-  backend.upload(mine.data(), totals_.view(2, {3}));
+  const double wish = stop ? 1.0 : 0.0;
+  backend.upload(&wish, totals_.view(2, {1}));
   session_.world().all().all_reduce(totals_, Reduction::sum).wait();
-  std::array<double, 5> totals{};
+  std::array<double, 3> totals{};
   backend.download(totals_, totals.data());
   result.loss = totals[0];
   result.gradient_norm = std::sqrt(totals[1]);
   result.stop = totals[2] > 0;
-  result.stage = {totals[3] / session_.world().size(), totals[4] / session_.world().size()};
   if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm))
     fail(
         "step {}: loss {}, gradient norm {}: training has diverged; the parameters of the step before are untouched. "

@@ -21,7 +21,6 @@ struct StepResult {
   double learning_rate = 0;
   double seconds = 0;
   double data_wait_seconds = 0;
-  StageSeconds stage;  ///< mean over all ranks
   bool stop = false;   ///< some rank was asked to stop
 };
 
@@ -44,7 +43,7 @@ class Trainer {
   PipelineExecutor executor_;
   GradientReducer reducer_;
   Adamw optimizer_;
-  Tensor totals_;  ///< f64 [5]: loss, squared norm, wishes to stop, stage seconds computing and waiting
+  Tensor totals_;  ///< f64 [3]: loss, squared norm, wishes to stop
   std::int64_t step_;
 };
 

@@ -29,33 +29,34 @@ class TransformerBlock final : public Layer {
 
   // All tensors are [batch, time, hidden].
   Tensor forward(const Context& context, const Tensor& x, Saved& saved) const override {
-    Tensor branch = attention_norm_.forward(context, x, saved.child(kAttentionNorm));
-    branch = attention_.forward(context, branch, saved.child(kAttention));
+    Tensor branch = attention_norm_.forward(context, x, saved.child(attention_norm_child));
+    branch = attention_.forward(context, branch, saved.child(attention_child));
     branch = attention_dropout_(context, branch);
     Tensor middle;  // x after the attention half
-    branch = feed_forward_norm_.forward_add(context, branch, x, &middle, saved.child(kFeedForwardNorm));
-    branch = feed_forward_.forward(context, branch, saved.child(kFeedForward));
+    branch = feed_forward_norm_.forward_add(context, branch, x, &middle, saved.child(feed_forward_norm_child));
+    branch = feed_forward_.forward(context, branch, saved.child(feed_forward_child));
     return feed_forward_dropout_(context, branch, middle);
   }
 
   Tensor backward_input(const Context& context, const Tensor& dy, Saved& saved) const override {
     Tensor branch = feed_forward_dropout_(context, dy);
-    branch = feed_forward_.backward_input(context, branch, saved.child(kFeedForward));
-    const Tensor dmiddle = feed_forward_norm_.backward_input_add(context, branch, dy, saved.child(kFeedForwardNorm));
+    branch = feed_forward_.backward_input(context, branch, saved.child(feed_forward_child));
+    const Tensor dmiddle =
+        feed_forward_norm_.backward_input_add(context, branch, dy, saved.child(feed_forward_norm_child));
     branch = attention_dropout_(context, dmiddle);
-    branch = attention_.backward_input(context, branch, saved.child(kAttention));
-    return attention_norm_.backward_input_add(context, branch, dmiddle, saved.child(kAttentionNorm));
+    branch = attention_.backward_input(context, branch, saved.child(attention_child));
+    return attention_norm_.backward_input_add(context, branch, dmiddle, saved.child(attention_norm_child));
   }
 
   void backward_weight(const Context& context, Saved& saved) const override {
-    feed_forward_.backward_weight(context, saved.child(kFeedForward));
-    feed_forward_norm_.backward_weight(context, saved.child(kFeedForwardNorm));
-    attention_.backward_weight(context, saved.child(kAttention));
-    attention_norm_.backward_weight(context, saved.child(kAttentionNorm));
+    feed_forward_.backward_weight(context, saved.child(feed_forward_child));
+    feed_forward_norm_.backward_weight(context, saved.child(feed_forward_norm_child));
+    attention_.backward_weight(context, saved.child(attention_child));
+    attention_norm_.backward_weight(context, saved.child(attention_norm_child));
   }
 
  private:
-  enum : std::size_t { kAttentionNorm, kAttention, kFeedForwardNorm, kFeedForward };
+  enum : std::size_t { attention_norm_child, attention_child, feed_forward_norm_child, feed_forward_child };
 
   /// GPT-2 makes the matrices that write to the residual stream smaller by the root of their number.
   static double residual_deviation(const GptConfig& config) {

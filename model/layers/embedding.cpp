@@ -3,7 +3,7 @@
 namespace trireme {
 namespace {
 
-enum : std::size_t { kTokens, kOutputGradient };
+enum : std::size_t { saved_tokens, saved_output_gradient };
 
 }  // namespace
 
@@ -35,19 +35,19 @@ Tensor Embedding::forward(const Context& context, const Tensor& tokens, Saved& s
   args.out = context.backend.allocate({tokens.shape()[0], tokens.shape()[1], hidden_}, context.type);
   context.backend.embedding(args);
   context.tensor.all_reduce(args.out, Reduction::sum).wait();
-  if (context.training) saved[kTokens] = tokens;
+  if (context.training) saved[saved_tokens] = tokens;
   return dropout_(context, args.out);
 }
 
 Tensor Embedding::backward_input(const Context& context, const Tensor& dy, Saved& saved) const {
-  saved[kOutputGradient] = dropout_(context, dy);
+  saved[saved_output_gradient] = dropout_(context, dy);
   return {};
 }
 
 void Embedding::backward_weight(const Context& context, Saved& saved) const {
   EmbeddingBackwardArgs args;
-  args.tokens = saved[kTokens];
-  args.dout = saved[kOutputGradient];
+  args.tokens = saved[saved_tokens];
+  args.dout = saved[saved_output_gradient];
   args.first_token = first_token_;
   args.dtable = table_->gradient;
   if (positions_ != nullptr) args.dpositions = positions_->gradient;

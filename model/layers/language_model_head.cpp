@@ -5,8 +5,8 @@
 namespace trireme {
 namespace {
 
-enum : std::size_t { kNormed, kLogits, kLogSumExp };
-enum : std::size_t { kNormChild };
+enum : std::size_t { saved_normed, saved_logits, saved_log_sum_exp };
+enum : std::size_t { norm_child };
 
 }  // namespace
 
@@ -20,7 +20,7 @@ LanguageModelHead::LanguageModelHead(const Build& build, const std::string& norm
 }
 
 Tensor LanguageModelHead::forward(const Context& context, const Tensor& x, Saved& saved) const {
-  const Tensor normed = norm_.forward(context, x, saved.child(kNormChild));
+  const Tensor normed = norm_.forward(context, x, saved.child(norm_child));
   const Shape& shape = x.shape();
   MatmulArgs args;
   args.a = normed;
@@ -30,8 +30,8 @@ Tensor LanguageModelHead::forward(const Context& context, const Tensor& x, Saved
   context.backend.matmul(args);
   if (context.microbatch.targets.empty()) return args.out;
   if (context.training) {
-    saved[kNormed] = normed;
-    saved[kLogits] = args.out;
+    saved[saved_normed] = normed;
+    saved[saved_logits] = args.out;
   }
   return loss(context, args.out, saved);
 }
@@ -46,7 +46,7 @@ Tensor LanguageModelHead::loss(const Context& context, const Tensor& logits, Sav
   context.tensor.all_gather(mine.statistics, all).wait();
   CrossEntropyLossArgs args{all, targets, backend.allocate({rows}, DType::f32), backend.allocate({rows}, DType::f32)};
   backend.cross_entropy_loss(args);
-  if (context.training) saved[kLogSumExp] = args.log_sum_exp;
+  if (context.training) saved[saved_log_sum_exp] = args.log_sum_exp;
   Tensor sum = backend.allocate({1}, DType::f64);
   backend.zero(sum);
   backend.add_sum(args.losses, context.loss_scale, sum);
@@ -54,28 +54,28 @@ Tensor LanguageModelHead::loss(const Context& context, const Tensor& logits, Sav
 }
 
 Tensor LanguageModelHead::backward_input(const Context& context, const Tensor&, Saved& saved) const {
-  const Tensor& logits = saved[kLogits];
+  const Tensor& logits = saved[saved_logits];
   const Shape& shape = logits.shape();
-  context.backend.cross_entropy_gradient({logits, context.microbatch.targets.reshape({shape.rows()}), saved[kLogSumExp],
-                                          first_token_, context.loss_scale});
+  context.backend.cross_entropy_gradient({logits, context.microbatch.targets.reshape({shape.rows()}),
+                                          saved[saved_log_sum_exp], first_token_, context.loss_scale});
   MatmulArgs args;
   args.a = logits;
   args.b = table_->working;
   args.out = context.backend.allocate({shape[0], shape[1], table_->local_shape()[1]}, context.type);
   context.backend.matmul(args);
   context.tensor.all_reduce(args.out, Reduction::sum).wait();
-  return norm_.backward_input(context, args.out, saved.child(kNormChild));
+  return norm_.backward_input(context, args.out, saved.child(norm_child));
 }
 
 void LanguageModelHead::backward_weight(const Context& context, Saved& saved) const {
   MatmulArgs args;
-  args.a = saved[kLogits];
+  args.a = saved[saved_logits];
   args.transpose_a = true;
-  args.b = saved[kNormed];
+  args.b = saved[saved_normed];
   args.out = table_->gradient;
   args.accumulate = true;
   context.backend.matmul(args);
-  norm_.backward_weight(context, saved.child(kNormChild));
+  norm_.backward_weight(context, saved.child(norm_child));
 }
 
 }  // namespace trireme

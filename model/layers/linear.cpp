@@ -3,7 +3,7 @@
 namespace trireme {
 namespace {
 
-enum : std::size_t { kInput, kOutputGradient };
+enum : std::size_t { saved_input, saved_output_gradient };
 
 /// The shape of x with another last extent.
 Shape with_columns(const Shape& shape, std::int64_t columns) {
@@ -44,7 +44,7 @@ Tensor Linear::forward(const Context& context, const Tensor& x, Saved& saved, Ac
   if (pre_activation != nullptr) args.pre_activation = *pre_activation = context.backend.allocate(shape, context.type);
   context.backend.matmul(args);
   if (split_ == Split::row) context.tensor.all_reduce(args.out, Reduction::sum).wait();
-  if (context.training) saved[kInput] = x;
+  if (context.training) saved[saved_input] = x;
   return args.out;
 }
 
@@ -56,13 +56,13 @@ Tensor Linear::backward_input_through(const Context& context, const Tensor& dy, 
   args.gradient_at = gradient_at;
   context.backend.matmul(args);
   if (split_ == Split::column) context.tensor.all_reduce(args.out, Reduction::sum).wait();
-  saved[kOutputGradient] = dy;
+  saved[saved_output_gradient] = dy;
   return args.out;
 }
 
 void Linear::backward_weight(const Context& context, Saved& saved) const {
-  const Tensor& x = saved[kInput];
-  const Tensor& dy = saved[kOutputGradient];
+  const Tensor& x = saved[saved_input];
+  const Tensor& dy = saved[saved_output_gradient];
   MatmulArgs args{.a = dy, .b = x, .out = weight_->gradient};
   args.transpose_a = true;
   args.accumulate = true;

@@ -3,7 +3,7 @@
 namespace trireme {
 namespace {
 
-enum : std::size_t { kInput, kOutputGradient, kMean, kInverseDeviation };
+enum : std::size_t { saved_input, saved_output_gradient, saved_mean, saved_inverse_deviation };
 
 }  // namespace
 
@@ -25,9 +25,9 @@ Tensor Norm::forward_add(const Context& context, const Tensor& x, const Tensor& 
   args.inverse_deviation = backend.allocate({rows}, DType::f32);
   backend.norm(args);
   if (context.training) {
-    saved[kInput] = sum != nullptr ? *sum : x;
-    saved[kMean] = args.mean;
-    saved[kInverseDeviation] = args.inverse_deviation;
+    saved[saved_input] = sum != nullptr ? *sum : x;
+    saved[saved_mean] = args.mean;
+    saved[saved_inverse_deviation] = args.inverse_deviation;
   }
   return args.y;
 }
@@ -35,24 +35,24 @@ Tensor Norm::forward_add(const Context& context, const Tensor& x, const Tensor& 
 Tensor Norm::backward_input_add(const Context& context, const Tensor& dy, const Tensor& residual_gradient,
                                 Saved& saved) const {
   NormBackwardInputArgs args{.kind = kind_,
-                             .x = saved[kInput],
+                             .x = saved[saved_input],
                              .dy = dy,
                              .weight = weight_->working,
-                             .mean = saved[kMean],
-                             .inverse_deviation = saved[kInverseDeviation],
+                             .mean = saved[saved_mean],
+                             .inverse_deviation = saved[saved_inverse_deviation],
                              .residual_gradient = residual_gradient,
                              .dx = context.backend.allocate(dy.shape(), context.type)};
   context.backend.norm_backward_input(args);
-  saved[kOutputGradient] = dy;
+  saved[saved_output_gradient] = dy;
   return args.dx;
 }
 
 void Norm::backward_weight(const Context& context, Saved& saved) const {
   NormBackwardWeightArgs args{.kind = kind_,
-                              .x = saved[kInput],
-                              .dy = saved[kOutputGradient],
-                              .mean = saved[kMean],
-                              .inverse_deviation = saved[kInverseDeviation],
+                              .x = saved[saved_input],
+                              .dy = saved[saved_output_gradient],
+                              .mean = saved[saved_mean],
+                              .inverse_deviation = saved[saved_inverse_deviation],
                               .dweight = weight_->gradient};
   if (bias_ != nullptr) args.dbias = bias_->gradient;
   context.backend.norm_backward_weight(args);

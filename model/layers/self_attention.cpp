@@ -5,8 +5,8 @@
 namespace trireme {
 namespace {
 
-enum : std::size_t { kQkv, kOut, kLogSumExp };
-enum : std::size_t { kInputChild, kOutputChild };
+enum : std::size_t { saved_qkv, saved_out, saved_log_sum_exp };
+enum : std::size_t { input_child, output_child };
 
 std::vector<Linear::Output> input_widths(const std::string& name, const SelfAttentionOptions& options) {
   const std::int64_t head_size = options.hidden / options.heads;
@@ -51,36 +51,36 @@ Tensor SelfAttention::forward(const Context& context, const Tensor& x, Saved& sa
   const std::int64_t batch = x.shape()[0];
   const std::int64_t time = x.shape()[1];
   AttentionArgs args = describe();
-  args.qkv = input_.forward(context, x, saved.child(kInputChild));
+  args.qkv = input_.forward(context, x, saved.child(input_child));
   if (rotary_) context.backend.rotary(describe_rotary(args.qkv, false));
   args.out = context.backend.allocate({batch, time, std::int64_t{heads_} * head_size_}, context.type);
   args.log_sum_exp = context.backend.allocate({batch, heads_, time}, DType::f32);
   context.backend.attention(args);
   if (context.training) {
-    saved[kQkv] = args.qkv;
-    saved[kOut] = args.out;
-    saved[kLogSumExp] = args.log_sum_exp;
+    saved[saved_qkv] = args.qkv;
+    saved[saved_out] = args.out;
+    saved[saved_log_sum_exp] = args.log_sum_exp;
   }
-  return output_.forward(context, args.out, saved.child(kOutputChild));
+  return output_.forward(context, args.out, saved.child(output_child));
 }
 
 Tensor SelfAttention::backward_input(const Context& context, const Tensor& dy, Saved& saved) const {
   AttentionBackwardArgs args;
   args.forward = describe();
-  args.forward.qkv = saved[kQkv];
-  args.forward.out = saved[kOut];
-  args.forward.log_sum_exp = saved[kLogSumExp];
-  args.dout = output_.backward_input(context, dy, saved.child(kOutputChild));
+  args.forward.qkv = saved[saved_qkv];
+  args.forward.out = saved[saved_out];
+  args.forward.log_sum_exp = saved[saved_log_sum_exp];
+  args.dout = output_.backward_input(context, dy, saved.child(output_child));
   args.dqkv = context.backend.allocate(args.forward.qkv.shape(), context.type);
   context.backend.attention_backward(args);
   if (rotary_) context.backend.rotary(describe_rotary(args.dqkv, true));
-  saved[kQkv] = saved[kLogSumExp] = Tensor();  // backward_weight needs only the inputs of the two matrices
-  return input_.backward_input(context, args.dqkv, saved.child(kInputChild));
+  saved[saved_qkv] = saved[saved_log_sum_exp] = Tensor();  // backward_weight needs only the inputs of the two matrices
+  return input_.backward_input(context, args.dqkv, saved.child(input_child));
 }
 
 void SelfAttention::backward_weight(const Context& context, Saved& saved) const {
-  input_.backward_weight(context, saved.child(kInputChild));
-  output_.backward_weight(context, saved.child(kOutputChild));
+  input_.backward_weight(context, saved.child(input_child));
+  output_.backward_weight(context, saved.child(output_child));
 }
 
 }  // namespace trireme
