@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkg-config ca-certificates ccache
   openmpi-bin libopenmpi-dev openssh-client
-  libhdf5-dev libdnnl-dev libsentencepiece-dev libxxhash-dev
+  libhdf5-dev libdnnl-dev ocl-icd-opencl-dev libsentencepiece-dev libxxhash-dev
   libboost-program-options-dev libfmt-dev nlohmann-json3-dev
 )
 test_packages=(
