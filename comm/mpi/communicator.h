@@ -10,7 +10,8 @@
 namespace trireme {
 
 /// Every operation is one of MPI's non-blocking calls, so MPI progresses all of them whenever this rank waits for any:
-/// requests may be waited for in any order. Messages longer than `longest_message` elements go in pieces.
+/// requests may be waited for in any order. Messages longer than `longest_message` elements go in pieces, which pass
+/// each other on the way up and down the tree.
 ///
 /// Reductions: Open MPI 4.1 has non-blocking collectives in its libnbc component alone. Its in-place MPI_Iallreduce is
 /// always a binomial tree to rank 0 followed by a broadcast from there, its MPI_Ireduce_scatter_block the same tree
@@ -18,7 +19,7 @@ namespace trireme {
 /// rank gets the bits that rank 0 computed, and the same on every run.
 class MpiCommunicator final : public Communicator {
  public:
-  static constexpr std::int64_t longest_message = std::int64_t{1} << 24;
+  static constexpr std::int64_t longest_message = std::int64_t{1} << 22;
 
   /// Takes over `handle`, which must be freed before MPI is finalised. `operations` must outlive the communicator.
   MpiCommunicator(MPI_Comm handle, std::string name, const ReductionOperations& operations);
