@@ -37,7 +37,7 @@ layouts=("single 1 2" "data 2 1 --parallel.data=2" "tensor 2 1 --parallel.tensor
 # on RANKS THREADS PROGRAM...: each rank on cores of its own
 on() {
   OMP_NUM_THREADS=$2 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
-    mpirun -n "$1" --map-by "slot:PE=$2" --bind-to core --use-hwthread-cpus "${@:3}"
+    mpirun -n "$1" --map-by "slot:PE=$2" --bind-to core "${@:3}"
 }
 
 for ((repetition = 1; repetition <= ${REPETITIONS:-3}; ++repetition)); do
