@@ -320,20 +320,9 @@ std::string read_bytes(const Handle& at, const std::string& path) {
 }
 
 Shape make_shape(const std::vector<std::int64_t>& extents, const std::string& owner) {
-  switch (extents.size()) {
-    case 0:
-      return {};
-    case 1:
-      return {extents[0]};
-    case 2:
-      return {extents[0], extents[1]};
-    case 3:
-      return {extents[0], extents[1], extents[2]};
-    case 4:
-      return {extents[0], extents[1], extents[2], extents[3]};
-    default:
-      refuse("{}: has {} axes; at most {} are read", owner, extents.size(), Shape::max_rank);
-  }
+  if (extents.size() > Shape::max_rank)
+    refuse("{}: has {} axes; at most {} are read", owner, extents.size(), Shape::max_rank);
+  return Shape(extents);
 }
 
 Handle make_space(const Shape& shape, bool growing) {

@@ -1,5 +1,6 @@
 #include "kernels/tensor.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "kernels/error.h"
@@ -33,9 +34,24 @@ const char* name_of(DType type) {
   fail("unknown element type {}", static_cast<int>(type));
 }
 
-Shape::Shape(std::initializer_list<std::int64_t> extents) {
+Shape::Shape(std::span<const std::int64_t> extents) {
   if (extents.size() > max_rank) fail("a shape has at most {} axes, not {}", max_rank, extents.size());
   for (const std::int64_t extent : extents) extents_[static_cast<std::size_t>(rank_++)] = extent;
+}
+
+Shape Shape::with(int axis, std::int64_t extent) const {
+  Shape result = *this;
+  result.extents_.at(static_cast<std::size_t>(axis)) = extent;
+  return result;
+}
+
+Shape Shape::batch(std::int64_t samples) const {
+  if (rank_ == max_rank) fail("a batch of {} would have more than {} axes", to_string(), max_rank);
+  Shape result;
+  result.rank_ = rank_ + 1;
+  result.extents_[0] = samples;
+  std::copy_n(extents_.begin(), rank_, result.extents_.begin() + 1);
+  return result;
 }
 
 std::int64_t Shape::elements() const {

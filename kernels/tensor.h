@@ -24,7 +24,8 @@ class Shape {
   static constexpr int max_rank = 4;
 
   Shape() = default;
-  Shape(std::initializer_list<std::int64_t> extents);
+  Shape(std::initializer_list<std::int64_t> extents) : Shape(std::span(extents.begin(), extents.size())) {}
+  explicit Shape(std::span<const std::int64_t> extents);
 
   int rank() const { return rank_; }
   std::int64_t operator[](int axis) const { return extents_[static_cast<std::size_t>(axis)]; }
@@ -33,6 +34,10 @@ class Shape {
   std::int64_t rows() const;
   /// The last extent.
   std::int64_t columns() const;
+  /// The same shape with another extent of one axis.
+  Shape with(int axis, std::int64_t extent) const;
+  /// This shape behind a new slowest axis: a batch of such samples.
+  Shape batch(std::int64_t samples) const;
   bool operator==(const Shape&) const = default;
   std::string to_string() const;  ///< "[4, 256, 768]"
 

@@ -5,18 +5,6 @@ namespace {
 
 enum : std::size_t { saved_input, saved_output_gradient };
 
-/// The shape of x with another last extent.
-Shape with_columns(const Shape& shape, std::int64_t columns) {
-  switch (shape.rank()) {
-    case 2:
-      return {shape[0], columns};
-    case 3:
-      return {shape[0], shape[1], columns};
-    default:
-      return {columns};
-  }
-}
-
 }  // namespace
 
 Linear::Linear(const Build& build, const std::vector<Output>& outputs, std::int64_t inputs, Split split, bool bias,
@@ -36,7 +24,7 @@ Linear::Linear(const Build& build, const std::vector<Output>& outputs, std::int6
 
 Tensor Linear::forward(const Context& context, const Tensor& x, Saved& saved, Activation activation,
                        Tensor* pre_activation) const {
-  const Shape shape = with_columns(x.shape(), weight_->local_shape()[0]);
+  const Shape shape = x.shape().with(x.shape().rank() - 1, weight_->local_shape()[0]);
   MatmulArgs args{.a = x, .b = weight_->working, .out = context.backend.allocate(shape, context.type)};
   args.transpose_b = true;
   args.activation = activation;
@@ -50,7 +38,7 @@ Tensor Linear::forward(const Context& context, const Tensor& x, Saved& saved, Ac
 
 Tensor Linear::backward_input_through(const Context& context, const Tensor& dy, Saved& saved, Activation activation,
                                       const Tensor& gradient_at) const {
-  const Shape shape = with_columns(dy.shape(), weight_->local_shape()[1]);
+  const Shape shape = dy.shape().with(dy.shape().rank() - 1, weight_->local_shape()[1]);
   MatmulArgs args{.a = dy, .b = weight_->working, .out = context.backend.allocate(shape, context.type)};
   args.activation = activation;
   args.gradient_at = gradient_at;

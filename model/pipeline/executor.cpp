@@ -22,19 +22,6 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-Shape with_samples(std::int64_t samples, const Shape& sample) {
-  switch (sample.rank()) {
-    case 1:
-      return {samples, sample[0]};
-    case 2:
-      return {samples, sample[0], sample[1]};
-    case 3:
-      return {samples, sample[0], sample[1], sample[2]};
-    default:
-      fail("a sample of shape {} cannot cross a border between stages", sample.to_string());
-  }
-}
-
 }  // namespace
 
 PipelineExecutor::PipelineExecutor(Backend& backend, Communicator& pipeline, Communicator& tensor, const Stage& stage,
@@ -123,7 +110,7 @@ void PipelineExecutor::communicate(std::span<const Action> batch, std::int64_t s
     } else {
       const bool activation = action.kind == ActionKind::receive_activation;
       Tensor& tensor = activation ? slot.input : slot.output_gradient;
-      tensor = backend_.allocate(with_samples(samples, activation ? stage_.input : stage_.output), type_);
+      tensor = backend_.allocate((activation ? stage_.input : stage_.output).batch(samples), type_);
       transfers.push_back({Transfer::Direction::receive, peer, action.microbatch, tensor});
       receives = true;
     }
