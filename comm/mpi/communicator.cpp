@@ -6,24 +6,25 @@
 #include <exception>
 
 #include "comm/checks.h"
+#include "comm/mpi/world.h"
 #include "kernels/error.h"
 
 namespace trireme {
 namespace {
 
-/// MPI counts in int.
+/// MPI counts in int, and Open MPI multiplies such counts by the number of ranks in int.
 int count_of(const Communicator& group, const char* operation, const Tensor& tensor) {
   if (tensor.elements() > INT_MAX)
-    fail("{} in group {}: {} elements for each rank are more than MPI can count ({})", operation, group.name(),
-         tensor.elements(), INT_MAX);
+    fail("{} in group {}: {} elements are more than MPI can count ({})", operation, group.name(), tensor.elements(),
+         INT_MAX);
   return static_cast<int>(tensor.elements());
 }
 
 /// Calls `start(pointer, count)` for each piece of a tensor that MPI is to see as one message.
 template <typename Start>
 void for_each_piece(Tensor& tensor, Start start) {
-  for (std::int64_t first = 0; first < tensor.elements(); first += MpiCommunicator::longest_message) {
-    const std::int64_t count = std::min(MpiCommunicator::longest_message, tensor.elements() - first);
+  for (std::int64_t first = 0; first < tensor.elements(); first += longest_message) {
+    const std::int64_t count = std::min(longest_message, tensor.elements() - first);
     start(tensor.view(first, {count}).raw(), static_cast<int>(count));
   }
 }
@@ -103,7 +104,7 @@ Request MpiCommunicator::all_reduce(Tensor buffer, Reduction reduction) {
 
 Request MpiCommunicator::reduce_scatter(Tensor input, Tensor output) {
   check_parts(*this, "reduce_scatter", output, input);
-  const int count = count_of(*this, "reduce_scatter", output);
+  const int count = count_of(*this, "reduce_scatter", input) / size_;
   if (count == 0) return {};
   auto operation = std::make_unique<Operation>(name_);
   operation->hold(input);
@@ -116,7 +117,7 @@ Request MpiCommunicator::reduce_scatter(Tensor input, Tensor output) {
 
 Request MpiCommunicator::all_gather(Tensor input, Tensor output) {
   check_parts(*this, "all_gather", input, output);
-  const int count = count_of(*this, "all_gather", input);
+  const int count = count_of(*this, "all_gather", output) / size_;
   if (count == 0) return {};
   auto operation = std::make_unique<Operation>(name_);
   operation->hold(input);
@@ -142,7 +143,7 @@ Request MpiCommunicator::broadcast(Tensor buffer, int root) {
 
 Request MpiCommunicator::all_to_all(Tensor input, Tensor output) {
   check_halves(*this, input, output);
-  const int count = count_of(*this, "all_to_all", input.view(0, {input.elements() / size_}));
+  const int count = count_of(*this, "all_to_all", input) / size_;
   if (count == 0) return {};
   auto operation = std::make_unique<Operation>(name_);
   operation->hold(input);

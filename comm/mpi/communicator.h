@@ -11,16 +11,15 @@ namespace trireme {
 
 /// Every operation is one of MPI's non-blocking calls, so MPI progresses all of them whenever this rank waits for any:
 /// requests may be waited for in any order. Messages longer than `longest_message` elements go in pieces, which pass
-/// each other on the way up and down the tree.
+/// each other on the way up and down the tree; the whole of a gathered or shared-out tensor has at most INT_MAX
+/// elements.
 ///
-/// Reductions: Open MPI 4.1 has non-blocking collectives in its libnbc component alone. Its in-place MPI_Iallreduce is
+/// Reductions: Open MPI 4.1 takes non-blocking collectives from its libnbc component. Its in-place MPI_Iallreduce is
 /// always a binomial tree to rank 0 followed by a broadcast from there, its MPI_Ireduce_scatter_block the same tree
 /// followed by a scatter. The tree depends on the number of ranks alone, neither on the length nor on arrival, so every
 /// rank gets the bits that rank 0 computed, and the same on every run.
 class MpiCommunicator final : public Communicator {
  public:
-  static constexpr std::int64_t longest_message = std::int64_t{1} << 22;
-
   /// Takes over `handle`, which must be freed before MPI is finalised. `operations` must outlive the communicator.
   MpiCommunicator(MPI_Comm handle, std::string name, const ReductionOperations& operations);
   ~MpiCommunicator() override;

@@ -1,6 +1,7 @@
 // MPI as this program sees it: starts it, tells who and where this process is, makes communicators.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,6 +9,9 @@
 #include "comm/communicator.h"
 
 namespace trireme {
+
+/// Elements that MPI is given at once; what is longer goes in pieces.
+inline constexpr std::int64_t longest_message = std::int64_t{1} << 22;
 
 /// Owns MPI for the life of the process. One object, made first thing in main, and outliving every communicator and
 /// request. MPI is called from the thread that made it alone (MPI_THREAD_FUNNELED); other threads may run beside it.

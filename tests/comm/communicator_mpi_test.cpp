@@ -8,7 +8,6 @@
 #include <cstring>
 #include <limits>
 
-#include "comm/mpi/communicator.h"
 #include "kernels/backend.h"
 #include "kernels/error.h"
 #include "tests/support/mpi_test.h"
@@ -253,7 +252,7 @@ TEST_F(Group, Bfloat16IsAddedInFloatAndRoundedToEven) {
 }
 
 TEST_F(Group, MessagesLongerThanOnePiece) {
-  constexpr std::int64_t elements = MpiCommunicator::longest_message + 3;
+  constexpr std::int64_t elements = longest_message + 3;
   Tensor buffer = floats(elements, static_cast<float>(rank_ + 1));
   all_.all_reduce(buffer, Reduction::sum).wait();
   const auto total = static_cast<float>(ranks_ * (ranks_ + 1) / 2);
