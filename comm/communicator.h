@@ -50,6 +50,15 @@ struct Transfer {
   Tensor tensor;
 };
 
+/// An exchange under way. Who only needs what came in need not wait until the peers have taken what goes out.
+struct Exchange {
+  Request received, sent;
+  void wait() {
+    received.wait();
+    sent.wait();
+  }
+};
+
 /// Collective and point-to-point operations of a group of ranks. Every rank of the group makes the same collective
 /// calls in the same order. Calls return at once; the request completes them. All ranks get bit-identical results from
 /// a reduction, the same on every run of the same layout. f32, bf16 (added in f32), f64 and i32.
@@ -71,7 +80,7 @@ class Communicator {
   /// Part p of input [size * n] goes to rank p; part p of output comes from rank p.
   virtual Request all_to_all(Tensor input, Tensor output) = 0;
   /// Starts all transfers at once, so that no order of sends and receives between two ranks can deadlock.
-  virtual Request exchange(std::span<const Transfer> transfers) = 0;
+  virtual Exchange exchange(std::span<const Transfer> transfers) = 0;
   virtual void barrier() = 0;
 };
 

@@ -41,14 +41,14 @@ class SelfCommunicator final : public Communicator {
     copy(input, output);
     return {};
   }
-  Request exchange(std::span<const Transfer> transfers) override;
+  Exchange exchange(std::span<const Transfer> transfers) override;
   void barrier() override {}
 
  private:
   std::string name_;
 };
 
-Request SelfCommunicator::exchange(std::span<const Transfer> transfers) {
+Exchange SelfCommunicator::exchange(std::span<const Transfer> transfers) {
   std::vector<const Transfer*> waiting;
   for (const Transfer& transfer : transfers) {
     check_rank(*this, "exchange", transfer.peer);

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # mpirun.sh RANKS COMMAND [ARGUMENT...]: trireme on ranks of this machine, more ranks than cores included.
 #   jobs/mpirun.sh 4 train --config jobs/configs/quickstart.ini --parallel.pipeline=2
-# Threads: every rank takes its share of the cores; OMP_NUM_THREADS overrides. Several machines: give mpirun's own
-# --hostfile through MPIRUN_ARGUMENTS, and the same path of the executable and data everywhere.
+# Ctrl-C or SIGTERM stops training with everything saved (status 75). Threads: every rank takes its share of the cores;
+# OMP_NUM_THREADS overrides. Several machines: mpirun's own --hostfile goes into MPIRUN_ARGUMENTS.
 set -euo pipefail
 ranks=${1:?usage: mpirun.sh RANKS COMMAND [ARGUMENT...]}
 shift
@@ -14,5 +14,18 @@ fi
 if [ "$ranks" -gt "$(nproc)" ]; then
   export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
 fi
+
+# mpirun kills its ranks at SIGINT and SIGTERM, but passes SIGUSR1 on, at which they save. Its own session keeps the
+# terminal's Ctrl-C away from it.
 # shellcheck disable=SC2086  # the variable holds several words
-exec mpirun -n "$ranks" --bind-to none ${MPIRUN_ARGUMENTS:-} "$trireme" "$@"
+setsid mpirun -n "$ranks" --bind-to none --quiet ${MPIRUN_ARGUMENTS:-} "$trireme" "$@" &
+mpirun=$!
+trap 'kill -USR1 "$mpirun" 2>/dev/null || true' INT TERM
+status=0
+wait "$mpirun" || status=$?
+# A signal ends `wait` early.
+while kill -0 "$mpirun" 2>/dev/null; do
+  status=0
+  wait "$mpirun" || status=$?
+done
+exit "$status"

@@ -18,6 +18,9 @@ class MemorySource {
   virtual void release(void* memory, std::size_t bytes) noexcept = 0;
 };
 
+/// Host memory on cache-line boundaries, large blocks on huge pages.
+std::unique_ptr<MemorySource> make_host_memory();
+
 /// A counted reference to one block of a pool. The last reference gives the block back.
 class PoolBlock {
  public:

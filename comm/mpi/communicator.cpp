@@ -153,9 +153,9 @@ Request MpiCommunicator::all_to_all(Tensor input, Tensor output) {
   return Request(std::move(operation));
 }
 
-Request MpiCommunicator::exchange(std::span<const Transfer> transfers) {
-  auto operation = std::make_unique<Operation>(name_);
-  for (const auto direction : {Transfer::Direction::receive, Transfer::Direction::send}) {
+Exchange MpiCommunicator::exchange(std::span<const Transfer> transfers) {
+  const auto start = [&](Transfer::Direction direction) {
+    auto operation = std::make_unique<Operation>(name_);
     for (const Transfer& transfer : transfers) {
       if (transfer.direction != direction) continue;
       check_rank(*this, "exchange", transfer.peer);
@@ -169,8 +169,10 @@ Request MpiCommunicator::exchange(std::span<const Transfer> transfers) {
           TRIREME_MPI(name_, MPI_Isend(data, count, type, transfer.peer, transfer.tag, handle_, operation->next()));
       });
     }
-  }
-  return Request(std::move(operation));
+    return Request(std::move(operation));
+  };
+  Request received = start(Transfer::Direction::receive);
+  return {std::move(received), start(Transfer::Direction::send)};
 }
 
 void MpiCommunicator::barrier() { TRIREME_MPI(name_, MPI_Barrier(handle_)); }

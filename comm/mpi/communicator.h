@@ -35,7 +35,7 @@ class MpiCommunicator final : public Communicator {
   Request all_gather(Tensor input, Tensor output) override;
   Request broadcast(Tensor buffer, int root) override;
   Request all_to_all(Tensor input, Tensor output) override;
-  Request exchange(std::span<const Transfer> transfers) override;
+  Exchange exchange(std::span<const Transfer> transfers) override;
   void barrier() override;
 
   MPI_Comm handle() const { return handle_; }

@@ -1,22 +1,12 @@
 #include "io/checkpoint/agreement.h"
 
 #include <algorithm>
-#include <new>
 #include <string>
 
 #include "kernels/error.h"
 
 namespace trireme {
 namespace {
-
-class HostMemory : public MemorySource {
- public:
-  void* allocate(std::size_t bytes) override { return ::operator new(bytes, alignment); }
-  void release(void* memory, std::size_t /*bytes*/) noexcept override { ::operator delete(memory, alignment); }
-
- private:
-  static constexpr std::align_val_t alignment{64};
-};
 
 /// The failing rank's text on every rank.
 std::string broadcast_text(Communicator& world, MemoryPool& pool, std::string text, int length, int root) {
@@ -32,7 +22,7 @@ std::string broadcast_text(Communicator& world, MemoryPool& pool, std::string te
 }  // namespace
 
 std::vector<int> gather(Communicator& world, int value) {
-  MemoryPool pool(std::make_unique<HostMemory>());
+  MemoryPool pool(make_host_memory());
   Tensor mine(pool, {1}, DType::i32);
   Tensor all(pool, {world.size()}, DType::i32);
   mine.values<std::int32_t>()[0] = value;
@@ -59,7 +49,7 @@ void together(Communicator& world, const std::function<void()>& work) {
   if (failed == statuses.end()) return;
   const auto root = static_cast<std::size_t>(failed - statuses.begin());
   const std::vector<int> lengths = gather(world, static_cast<int>(message.size()));
-  MemoryPool pool(std::make_unique<HostMemory>());
+  MemoryPool pool(make_host_memory());
   throw Error(broadcast_text(world, pool, message, lengths[root], static_cast<int>(root)),
               static_cast<ExitStatus>(*failed));
 }

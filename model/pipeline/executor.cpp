@@ -97,7 +97,6 @@ void PipelineExecutor::run(const StepContext& step, std::span<const Microbatch> 
 
 void PipelineExecutor::communicate(std::span<const Action> batch, std::int64_t samples) {
   std::vector<Transfer> transfers;
-  bool receives = false;
   for (const Action& action : batch) {
     Slot& slot = slot_of(action.microbatch);
     const bool forwards = action.kind == ActionKind::send_activation || action.kind == ActionKind::receive_gradient;
@@ -112,15 +111,12 @@ void PipelineExecutor::communicate(std::span<const Action> batch, std::int64_t s
       Tensor& tensor = activation ? slot.input : slot.output_gradient;
       tensor = backend_.allocate((activation ? stage_.input : stage_.output).batch(samples), type_);
       transfers.push_back({Transfer::Direction::receive, peer, action.microbatch, tensor});
-      receives = true;
     }
   }
-  Request request = pipeline_.exchange(transfers);
+  Exchange exchange = pipeline_.exchange(transfers);
+  exchange.received.wait();
   std::erase_if(sends_, [](Request& send) { return send.test(); });
-  if (receives)
-    request.wait();
-  else
-    sends_.push_back(std::move(request));
+  sends_.push_back(std::move(exchange.sent));
 }
 
 void PipelineExecutor::forward(const StepContext& step, const Microbatch& microbatch, Slot& slot, Tensor& loss) {

@@ -294,7 +294,7 @@ TEST_F(Group, MessagesWithOneTagKeepTheirOrderAndTagsDoNotMix) {
 TEST_F(Group, ARequestKeepsItsTensorsAlive) {
   const Tensor result = floats(100'000, 0);
   const std::size_t block = backend_->pool().statistics().bytes_in_use;
-  Request request = [&] {
+  Exchange request = [&] {
     const Tensor mine = floats(100'000, static_cast<float>(rank_ + 1));
     const Transfer ring[] = {{Transfer::Direction::send, (rank_ + 1) % ranks_, 0, mine},
                              {Transfer::Direction::receive, (rank_ + ranks_ - 1) % ranks_, 0, result}};
@@ -318,7 +318,7 @@ TEST_F(Group, ARequestDroppedByAnExceptionDoesNotWait) {
   Tensor never_sent = floats(10, 3);
   const auto fails_while_receiving = [&] {
     const Transfer receive[] = {{Transfer::Direction::receive, (rank_ + 1) % ranks_, 12345, never_sent}};
-    const Request request = all_.exchange(receive);
+    const Exchange request = all_.exchange(receive);
     fail("on purpose");
   };
   if (ranks_ == 1) GTEST_SKIP() << "nothing is under way";

@@ -57,7 +57,7 @@ class RecordingCommunicator final : public Communicator {
   Request all_gather(Tensor, Tensor) override { return {}; }
   Request broadcast(Tensor, int) override { return {}; }
   Request all_to_all(Tensor, Tensor) override { return {}; }
-  Request exchange(std::span<const Transfer>) override { return {}; }
+  Exchange exchange(std::span<const Transfer>) override { return {}; }
   void barrier() override {}
 
   std::vector<std::pair<std::int64_t, std::int64_t>> ranges;
