@@ -29,8 +29,9 @@ heading "Corpus: Chinese text out of Debian's packages"
 if [ -e data/corpus/table.txt ]; then
   cat data/corpus/table.txt
 else
-  jobs/corpus.sh data/corpus | tee data/corpus.table
-  mv data/corpus.table data/corpus/table.txt
+  mkdir -p data/corpus
+  jobs/corpus.sh data/corpus | tee data/corpus/table.tmp
+  mv data/corpus/table.tmp data/corpus/table.txt
 fi
 
 heading "Data set: text becomes tokens in HDF5"
@@ -46,7 +47,10 @@ rm -rf "$run"
 mkdir -p "$run"
 steps_done() { if [ -e "$run/metrics.jsonl" ]; then wc -l <"$run/metrics.jsonl"; else echo 0; fi; }
 steps=$(sed -n 's/^steps *= *//p' "$config")
-train() { jobs/mpirun.sh 4 train --config "$config"; }
+# mpirun hands the ranks a pipe: only here can one see whether there is a terminal to draw a bar on.
+progress=plain
+if [ -t 2 ]; then progress=bar; fi
+train() { jobs/mpirun.sh 4 train --config "$config" --log.progress="$progress" --log.every=25; }
 
 # Half-way the run is told to stop, as a cluster's scheduler would. It saves its shards and ends with status 75.
 train &
