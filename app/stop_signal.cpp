@@ -2,6 +2,7 @@
 
 #include <array>
 #include <csignal>
+#include <cstddef>
 
 namespace trireme {
 namespace {
@@ -14,11 +15,23 @@ void note(int signal) {
   std::signal(signal, SIG_DFL);
 }
 
+/// Gives handlers on the main thread, where the kernel delivers them, a stack of their own: oneDNN's sgemm kernels
+/// point the stack pointer into heap memory, where a signal's frame would overwrite what lies below.
+void use_alternate_stack() {
+  static std::array<std::byte, 65536> memory;
+  const stack_t stack{.ss_sp = memory.data(), .ss_flags = 0, .ss_size = memory.size()};
+  sigaltstack(&stack, nullptr);
+}
+
 }  // namespace
 
 StopSignal::StopSignal() {
   noted = 0;
-  for (const int signal : signals) std::signal(signal, note);
+  use_alternate_stack();
+  struct sigaction action = {};
+  action.sa_handler = note;
+  action.sa_flags = SA_ONSTACK | SA_RESTART;
+  for (const int signal : signals) sigaction(signal, &action, nullptr);
 }
 
 StopSignal::~StopSignal() {
