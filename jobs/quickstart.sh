@@ -50,10 +50,10 @@ steps=$(sed -n 's/^steps *= *//p' "$config")
 # mpirun hands the ranks a pipe: only here can one see whether there is a terminal to draw a bar on.
 progress=plain
 if [ -t 2 ]; then progress=bar; fi
-train() { jobs/mpirun.sh 4 train --config "$config" --log.progress="$progress" --log.every=25; }
+train=(jobs/mpirun.sh 4 train --config "$config" --log.progress="$progress" --log.every=25)
 
 # Half-way the run is told to stop, as a cluster's scheduler would. It saves its shards and ends with status 75.
-train &
+"${train[@]}" &
 training=$!
 trap 'kill "$training" 2>/dev/null || true' EXIT
 while kill -0 "$training" 2>/dev/null && [ "$(steps_done)" -lt $((steps / 2)) ]; do sleep 1; done
@@ -70,7 +70,7 @@ heading "Stopped half-way. Its shards:"
 "$trireme" inspect "$run/checkpoints"
 
 heading "The same command again goes on from there"
-train
+"${train[@]}"
 
 heading "What it writes"
 "$trireme" sample --checkpoint.directory="$run/checkpoints" --sample.count=3 --sample.tokens=60 --sample.temperature=0.8
