@@ -166,8 +166,8 @@ class SectionTable {
   }
 
   template <typename Read, typename Write>
-  SectionTable& add(const std::string& key, std::string type, std::string expected, std::string help, Read read,
-                    Write write) {
+  SectionTable& add(const std::string& key, std::string type, std::string expected, std::string help, const Read& read,
+                    const Write& write) {
     Option& option = declare(key, std::move(type), std::move(expected), std::move(help));
     option.read = [read, section = section_](Configuration& configuration, std::span<const std::string> values) {
       return values.size() == 1 && read(section_of(configuration, section), values.front());

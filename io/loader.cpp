@@ -41,7 +41,7 @@ struct TokenLoader::State {
 
 namespace {
 
-const LoaderOptions& checked(const LoaderOptions& options) {
+LoaderOptions checked(const LoaderOptions& options) {
   if (options.context < 1 || options.read_ahead < 1 || options.first_sample < 0 || options.data_rank < 0 ||
       options.data_rank >= options.data_ranks) {
     fail("loader: context {}, read_ahead {}, first_sample {}, data rank {} of {}", options.context, options.read_ahead,

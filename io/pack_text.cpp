@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <optional>
 
@@ -34,7 +35,8 @@ void check_options(const PackTextOptions& options) {
   if (fs::weakly_canonical(options.output) == fs::weakly_canonical(options.validation_output)) {
     refuse("validation-output: {} is the output itself", options.validation_output.string());
   }
-  if (!(options.validation_share > 0 && options.validation_share <= 0.5)) {
+  const double share = options.validation_share;
+  if (share <= 0 || share > 0.5 || std::isnan(share)) {
     refuse("validation-share: found {}, expected more than 0 and at most 0.5", options.validation_share);
   }
 }
@@ -79,7 +81,7 @@ class Corpus {
   std::int64_t files() const { return static_cast<std::int64_t>(files_.size()); }
 
   template <typename Visit>
-  void visit(std::string_view phase, const PackTextProgress& progress, Visit&& visit_piece) const {
+  void visit(std::string_view phase, const PackTextProgress& progress, const Visit& visit_piece) const {
     Piece piece;
     std::int64_t before = 0;  // bytes of the files that are done
     for (const fs::path& file : files_) {

@@ -10,7 +10,7 @@ namespace {
 
 /// Calls visit(span) with the first tokens of a data set, block by block; returns how many they were.
 template <typename Visit>
-std::int64_t read_blocks(TokenDataset& dataset, std::int64_t most_tokens, Visit&& visit) {
+std::int64_t read_blocks(TokenDataset& dataset, std::int64_t most_tokens, const Visit& visit) {
   std::vector<std::int32_t> block(std::size_t{1} << 20);
   const std::int64_t end = std::min(dataset.tokens(), most_tokens);
   for (std::int64_t first = 0; first < end; first += static_cast<std::int64_t>(block.size())) {

@@ -79,7 +79,8 @@ heading "What it learned"
 loss=$(sed -n 's/.*"validation_loss": *\([0-9.eE+-]*\).*/\1/p' "$run/metrics.jsonl" | tail -n 1)
 read -r unigram bigram < <(sed -n 's/^ *validation loss *\([0-9.]*\) nats .* \([0-9.]*\) for a bigram.*/\1 \2/p' data/pack.txt)
 printf 'Nats a token on text that it never saw:\n'
-printf '  %-36s %s\n' "unigram model (how often words occur)" "$unigram" "bigram model (pairs of words)" "$bigram" "this GPT" "$loss"
+printf '  %-36s %s\n' "unigram model (how often words occur)" "$unigram" "bigram model (pairs of words)" "$bigram" \
+  "this GPT" "$(LC_ALL=C printf %.4f "$loss")"
 LC_ALL=C awk -v loss="$loss" -v unigram="$unigram" -v bigram="$bigram" 'BEGIN {
   if (loss >= unigram) { print "It has not learned."; exit 1 }
   print loss < bigram ? "It learned more than which word follows which." : "It learned more than how often words occur." }'

@@ -5,7 +5,7 @@ namespace trireme {
 Adamw::Adamw(Backend& backend, ParameterStore& store, const AdamwOptions& options)
     : backend_(backend), store_(store), options_(options), ranges_(store.ranges()) {}
 
-void Adamw::add_gradient_norm_squared(Tensor norm_squared) const {
+void Adamw::add_gradient_norm_squared(const Tensor& norm_squared) const {
   for (const auto& range : ranges_)
     if (range.counted) backend_.add_sum_of_squares(store_.gradients.view(range.first, {range.count}), norm_squared);
 }

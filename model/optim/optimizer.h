@@ -19,7 +19,7 @@ class Adamw {
 
   /// norm_squared f64 [1] += this rank's share of the squared gradient norm. The sum over the ranks of the tensor and
   /// pipeline axes counts every parameter once.
-  void add_gradient_norm_squared(Tensor norm_squared) const;
+  void add_gradient_norm_squared(const Tensor& norm_squared) const;
   /// One step, counted from 1; norm_squared is the global one. Clears the gradients.
   void step(std::int64_t step, double learning_rate, const Tensor& norm_squared);
 

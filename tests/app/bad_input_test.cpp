@@ -34,7 +34,7 @@ class BadInput : public test::TrainingTest {
   /// A copy of the train set, changed.
   std::filesystem::path damaged(const std::function<void(const std::filesystem::path&)>& change) const {
     const auto copy = folder_ / "damaged.h5";
-    std::filesystem::copy_file(*shared_ / "train.h5", copy);
+    std::filesystem::copy_file(*shared / "train.h5", copy);
     change(copy);
     return copy;
   }

@@ -16,7 +16,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 StepMetrics metrics_of(std::int64_t step, double loss = 1.0) {
   StepMetrics metrics;

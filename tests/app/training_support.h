@@ -49,14 +49,14 @@ inline std::string learnable_text(int characters) {
 class TrainingTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    shared_ = std::make_unique<TemporaryFolder>();
-    write_text(*shared_ / "text.txt", learnable_text(12000));
+    shared = std::make_unique<TemporaryFolder>();
+    write_text(*shared / "text.txt", learnable_text(12000));
     const ProcessResult packed =
         run_trireme("pack text --tokenizer=characters --vocabulary=100 --validation-share=0.1 --input=" +
-                    (*shared_ / "text.txt").string() + " --output=" + (*shared_ / "train.h5").string() +
-                    " --validation-output=" + (*shared_ / "validation.h5").string());
+                    (*shared / "text.txt").string() + " --output=" + (*shared / "train.h5").string() +
+                    " --validation-output=" + (*shared / "validation.h5").string());
     ASSERT_EQ(packed.status, 0) << packed.err;
-    write_text(*shared_ / "run.ini", "data.train=" + (*shared_ / "train.h5").string() + R"(
+    write_text(*shared / "run.ini", "data.train=" + (*shared / "train.h5").string() + R"(
 [model]
 layers = 2
 hidden = 32
@@ -76,11 +76,11 @@ decay = constant
 progress = none
 )");
   }
-  static void TearDownTestSuite() { shared_.reset(); }
+  static void TearDownTestSuite() { shared.reset(); }
 
   /// Arguments of a run with dropout that every layout up to 2 x 2 x 2 can do. What is in its file can be overruled.
   static std::string arguments(const std::string& more) {
-    return "train --config=" + (*shared_ / "run.ini").string() + " " + more;
+    return "train --config=" + (*shared / "run.ini").string() + " " + more;
   }
   /// Trains on a layout; returns the metrics lines.
   std::vector<nlohmann::json> train(const Layout& layout, int steps, const std::string& name,
@@ -121,7 +121,7 @@ progress = none
   }
 
   TemporaryFolder folder_;
-  static inline std::unique_ptr<TemporaryFolder> shared_;
+  static inline std::unique_ptr<TemporaryFolder> shared;
 };
 
 }  // namespace trireme::test

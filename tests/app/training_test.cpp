@@ -103,7 +103,7 @@ testing::ReferenceParameters read_model(const std::filesystem::path& checkpoint)
 TEST_F(Training, CheckpointInTheReferenceImplementationGivesTheSameLoss) {
   train({1, 2, 2}, 15, "run", checkpoints("run"));
   const auto folder = folder_ / "run" / "step-00000015";
-  const std::string validation = (*shared_ / "validation.h5").string();
+  const std::string validation = (*shared / "validation.h5").string();
   const ProcessResult eval = mpirun(
       2, "eval --parallel.pipeline=2 --train.global_batch=4 --train.micro_batch=2 --data.validation=" + validation +
              checkpoints("run"));
