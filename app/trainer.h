@@ -21,7 +21,7 @@ struct StepResult {
   double learning_rate = 0;
   double seconds = 0;
   double data_wait_seconds = 0;
-  bool stop = false;   ///< some rank was asked to stop
+  bool stop = false;  ///< some rank was asked to stop
 };
 
 class Trainer {

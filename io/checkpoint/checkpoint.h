@@ -57,8 +57,8 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& directory, co
 /// back to a checkpoint whose replacement was interrupted. Refuses, naming checkpoint.directory.
 void check_checkpoint_directory(const std::filesystem::path& directory);
 
-/// Removes all but the newest `keep` checkpoints (0: keeps all), and left-over .partial folders. Call on one rank, while
-/// no checkpoint is being saved.
+/// Removes all but the newest `keep` checkpoints (0: keeps all), and left-over .partial folders. Call on one rank,
+/// while no checkpoint is being saved.
 void prune_checkpoints(const std::filesystem::path& directory, int keep);
 
 /// Steps that have a complete checkpoint, ascending. An absent directory has none.
