@@ -50,22 +50,23 @@ for ((repetition = 1; repetition <= ${REPETITIONS:-3}; ++repetition)); do
   done
 done
 
-# median FILE...: of the steps after the warm-up
+# median KEY FILE...: of a number in the metrics of the steps after the warm-up
 median() {
-  local file
+  local key=$1 file
+  shift
   for file in "$@"; do
-    tail -n "+$((warmup + 1))" "$file" | sed 's/.*"tokens_per_second": *\([0-9.e+-]*\).*/\1/'
+    tail -n "+$((warmup + 1))" "$file" | sed "s/.*\"$key\": *\([0-9.e+-]*\).*/\1/"
   done | sort -g | awk '{ value[NR] = $1 } END { print (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2 }'
 }
 
 {
-  printf '%-8s %12s %10s\n' layout tokens/s 'of single'
-  single=$(median "$out"/single-*.jsonl)
+  printf '%-8s %12s %10s %10s\n' layout tokens/s 'of single' 'data wait'
+  single=$(median tokens_per_second "$out"/single-*.jsonl)
   for layout in "${layouts[@]}"; do
     name=${layout%% *}
-    speed=$(median "$out/$name"-*.jsonl)
-    awk -v name="$name" -v speed="$speed" -v single="$single" \
-      'BEGIN { printf "%-8s %12.1f %9.1f%%\n", name, speed, 100 * speed / single }'
+    awk -v name="$name" -v speed="$(median tokens_per_second "$out/$name"-*.jsonl)" -v single="$single" \
+      -v wait="$(median data_wait_seconds "$out/$name"-*.jsonl)" -v step="$(median step_seconds "$out/$name"-*.jsonl)" \
+      'BEGIN { printf "%-8s %12.1f %9.1f%% %9.3f%%\n", name, speed, 100 * speed / single, 100 * wait / step }'
   done
   for schedule in gpipe 1f1b; do
     on 2 1 "$build/bench_bubble" "${training[@]}" --parallel.pipeline=2 --parallel.schedule="$schedule"
