@@ -8,6 +8,8 @@ export OMP_WAIT_POLICY=passive CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLE
 
 bold='' red='' plain=''
 if [ -t 1 ]; then bold=$'\e[1;36m' red=$'\e[1;31m' plain=$'\e[0m'; fi
+# What another clone on this machine has compiled need not be compiled again.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 begun=$SECONDS
 section() {
   local title=$1 start=$SECONDS
