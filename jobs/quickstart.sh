@@ -37,7 +37,7 @@ fi
 heading "Data set: text becomes tokens in HDF5"
 if [ ! -e data/train.h5 ] || [ ! -e data/pack.txt ]; then
   "$trireme" pack text --input data/corpus/*-zh*.txt --output=data/train.h5 --validation-output=data/validation.h5 \
-    --validation-share=0.02 --tokenizer=bpe --vocabulary=8000 >data/pack.tmp
+    --validation-share=0.02 --tokenizer=characters --vocabulary=4000 >data/pack.tmp
   mv data/pack.tmp data/pack.txt
 fi
 cat data/pack.txt
@@ -73,17 +73,17 @@ heading "The same command again goes on from there"
 "${train[@]}"
 
 heading "What it writes"
-"$trireme" sample --checkpoint.directory="$run/checkpoints" --sample.count=3 --sample.tokens=60 --sample.temperature=0.8
+"$trireme" sample --checkpoint.directory="$run/checkpoints" --sample.count=3 --sample.tokens=120 --sample.temperature=0.8
 
 heading "What it learned"
 loss=$(sed -n 's/.*"validation_loss": *\([0-9.eE+-]*\).*/\1/p' "$run/metrics.jsonl" | tail -n 1)
 read -r unigram bigram < <(sed -n 's/^ *validation loss *\([0-9.]*\) nats .* \([0-9.]*\) for a bigram.*/\1 \2/p' data/pack.txt)
 printf 'Nats a token on text that it never saw:\n'
-printf '  %-36s %s\n' "unigram model (how often words occur)" "$unigram" "bigram model (pairs of words)" "$bigram" \
+printf '  %-42s %.6s\n' "unigram model (how often characters occur)" "$unigram" "bigram model (pairs of characters)" "$bigram" \
   "this GPT" "$(LC_ALL=C printf %.4f "$loss")"
 LC_ALL=C awk -v loss="$loss" -v unigram="$unigram" -v bigram="$bigram" 'BEGIN {
   if (loss >= unigram) { print "It has not learned."; exit 1 }
-  print loss < bigram ? "It learned more than which word follows which." : "It learned more than how often words occur." }'
+  print loss < bigram ? "It learned more than which character follows which." : "It learned more than how often characters occur." }'
 
 printf '\nDone in %d min %d s. The executable: %s; the run: %s; next: README.md\n' \
   $((SECONDS / 60)) $((SECONDS % 60)) "$trireme" "$run"
