@@ -73,7 +73,10 @@ heading "The same command again goes on from there"
 "${train[@]}"
 
 heading "What it writes"
-"$trireme" sample --checkpoint.directory="$run/checkpoints" --sample.count=3 --sample.tokens=120 --sample.temperature=0.8
+for prompt in 子曰： 如果您要 使用这个选项; do
+  "$trireme" sample --checkpoint.directory="$run/checkpoints" --sample.prompt="$prompt" --sample.tokens=80
+  echo ----
+done
 
 heading "What it learned"
 loss=$(sed -n 's/.*"validation_loss": *\([0-9.eE+-]*\).*/\1/p' "$run/metrics.jsonl" | tail -n 1)
