@@ -10,6 +10,9 @@
 namespace trireme {
 namespace {
 
+/// Whether oneDNN applies the activation: not where the values before it are wanted too, nor in the backward pass.
+bool is_fused(const MatmulArgs& args) { return args.pre_activation.empty() && args.gradient_at.empty(); }
+
 Product product_of(const MatmulArgs& args) {
   const Shape& a = args.a.shape();
   const Shape& b = args.b.shape();
@@ -21,7 +24,8 @@ Product product_of(const MatmulArgs& args) {
                            .accumulate = args.accumulate,
                            .bias = !args.bias.empty(),
                            .input = args.a.dtype(),
-                           .output = args.pre_activation.empty() ? args.out.dtype() : args.pre_activation.dtype()};
+                           .output = args.pre_activation.empty() ? args.out.dtype() : args.pre_activation.dtype(),
+                           .activation = is_fused(args) ? args.activation : Activation::none};
   const std::int64_t inner_of_b = args.transpose_b ? b.columns() : b.rows();
   if (product.k == 0 || product.k != inner_of_b)
     fail("matmul: {}{} does not multiply {}{}", a.to_string(), args.transpose_a ? " transposed" : "", b.to_string(),
@@ -58,6 +62,7 @@ void multiply_widened(Backend& backend, const MatmulArgs& args, const Tensor& re
   wide.transpose_b = args.transpose_b;
   wide.accumulate = args.accumulate;
   wide.bias = widened(args.bias);
+  if (is_fused(args)) wide.activation = args.activation;
   backend.matmul(wide);
   if (result.dtype() != DType::f32) backend.cast(wide.out, result);
 }
@@ -82,7 +87,7 @@ void CpuBackend::matmul(const MatmulArgs& args) {
   Tensor result = args.pre_activation.empty() ? args.out : args.pre_activation;
   omp_set_num_threads(state_->threads);  // what oneDNN goes by; the setting belongs to the calling thread
   if (product.m * product.n == 0) return;
-  if (product.input == DType::f32 && !product.bias)
+  if (product.input == DType::f32 && !product.bias && product.activation == Activation::none)
     OneDnn::multiply_f32(product, args.a.data<float>(), args.b.data<float>(), result.data<float>());
   else if (product.input == DType::bf16 && !state_->onednn.multiplies_bf16())
     multiply_widened(*this, args, result);
@@ -91,7 +96,7 @@ void CpuBackend::matmul(const MatmulArgs& args) {
                             result.raw(), pool());
   if (!args.gradient_at.empty())
     activate_backward(args.activation, args.gradient_at, args.out, args.out);
-  else if (!args.pre_activation.empty() || args.activation != Activation::none)
+  else if (!args.pre_activation.empty())
     activate(args.activation, result, args.out);
 }
 

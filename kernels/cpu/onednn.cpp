@@ -20,14 +20,23 @@ memory::desc matrix(std::int64_t rows, std::int64_t columns, DType type, bool tr
   return {{rows, columns}, data_type_of(type), transposed ? memory::dims{1, rows} : memory::dims{columns, 1}};
 }
 
+void append(dnnl::post_ops& after, Activation activation) {
+  const auto algorithm =
+      activation == Activation::gelu ? dnnl::algorithm::eltwise_gelu_tanh : dnnl::algorithm::eltwise_swish;
+#if DNNL_VERSION_MAJOR >= 3
+  after.append_eltwise(algorithm, 1.0F, 0.0F);
+#else
+  after.append_eltwise(1.0F, algorithm, 1.0F, 0.0F);
+#endif
+}
+
 dnnl::matmul::primitive_desc describe(const Product& product, const dnnl::engine& engine) {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  if (product.accumulate) {
-    dnnl::post_ops sum;
-    sum.append_sum(1.0F);
-    attributes.set_post_ops(sum);
-  }
+  dnnl::post_ops after;
+  if (product.accumulate) after.append_sum(1.0F);
+  if (product.activation != Activation::none) append(after, product.activation);
+  attributes.set_post_ops(after);
   const memory::desc a = matrix(product.m, product.k, product.input, product.transpose_a);
   const memory::desc b = matrix(product.k, product.n, product.input, product.transpose_b);
   const memory::desc bias = product.bias ? matrix(1, product.n, product.input, false) : memory::desc();
