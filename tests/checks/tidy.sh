@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# tidy.sh BUILD: clang-tidy over every source of the program that BUILD compiled (not its tests), as many at a time as
-# there are cores. What passed is not run again until it, a header of ours that it includes, or the configuration
-# changes (BUILD/tidy/ remembers).
+# tidy.sh BUILD: clang-tidy over every source that BUILD compiled, as many at a time as there are cores. What passed is
+# not run again until it, a header of ours that it includes, or the configuration changes (BUILD/tidy/ remembers).
 set -euo pipefail
 build=$(cd "${1:?usage: tidy.sh BUILD}" && pwd)
 cd "$(dirname "$0")/../.."
@@ -23,7 +22,7 @@ dependencies() {
 
 check() {
   local source=$1 stamp
-  stamp="$build/tidy/$({ "$tidy" --version; cat "$@" .clang-tidy; } | sha256sum | cut -d ' ' -f 1)"
+  stamp="$build/tidy/$({ "$tidy" --version; cat "$@" .clang-tidy tests/.clang-tidy; } | sha256sum | cut -d ' ' -f 1)"
   [ -e "$stamp" ] && return
   # GCC's own folder comes last: it has the omp.h that clang lacks, with an attribute that clang does not know.
   if "$tidy" --quiet -p "$build" --extra-arg=-idirafter"$(g++ -print-file-name=include)" \
@@ -38,7 +37,7 @@ check() {
 export -f check
 export build tidy root
 
-dependencies | grep -v '^tests/' | xargs -r -P "$(nproc)" -I {} bash -c 'check {} || exit 1' || {
+dependencies | xargs -r -P "$(nproc)" -I {} bash -c 'check {} || exit 1' || {
   echo "clang-tidy: see above"
   exit 1
 }

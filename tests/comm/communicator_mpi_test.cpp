@@ -255,7 +255,7 @@ TEST_F(Group, MessagesLongerThanOnePiece) {
   constexpr std::int64_t elements = longest_message + 3;
   Tensor buffer = floats(elements, static_cast<float>(rank_ + 1));
   all_.all_reduce(buffer, Reduction::sum).wait();
-  const auto total = static_cast<float>(ranks_ * (ranks_ + 1) / 2);
+  const auto total = 0.5F * static_cast<float>(ranks_ * (ranks_ + 1));
   const auto sums = buffer.values<float>();
   EXPECT_EQ(std::count(sums.begin(), sums.end(), total), elements);
 

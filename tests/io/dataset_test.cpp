@@ -175,7 +175,7 @@ TEST_F(DatasetTest, RefusesMissingAndForeignFiles) {
   EXPECT_THAT(refusal({folder_}), HasSubstr(folder_.string()));
   std::ofstream(folder_ / "text.h5") << "this is not HDF5";
   EXPECT_THAT(refusal({folder_ / "text.h5"}), AllOf(HasSubstr("text.h5"), HasSubstr("not an HDF5")));
-  std::ofstream(folder_ / "nothing.h5");
+  std::ofstream(folder_ / "nothing.h5").close();
   EXPECT_THAT(refusal({folder_ / "nothing.h5"}), HasSubstr("nothing.h5"));
   hdf5::create_file(folder_ / "other.h5");
   EXPECT_THAT(refusal({folder_ / "other.h5"}), AllOf(HasSubstr("other.h5"), HasSubstr("format")));

@@ -50,7 +50,7 @@ class LoaderTest : public testing::Test {
     for (int step = 0; step < steps; ++step) {
       const TokenBatch& batch = loader.next();
       for (int i = 0; i < batch.samples; ++i)
-        found.push_back(batch.inputs[static_cast<std::size_t>(i * batch.context)]);
+        found.push_back(batch.inputs[static_cast<std::size_t>(i) * static_cast<std::size_t>(batch.context)]);
     }
     return found;
   }
@@ -95,7 +95,7 @@ TEST_F(LoaderTest, RanksTogetherReadTheSameRun) {
         EXPECT_EQ(part.samples, share);
         EXPECT_EQ(part.first_sample, step * batch + rank * share);
         for (int i = 0; i < share; ++i) {
-          together[static_cast<std::size_t>(part.first_sample + i)] = part.inputs[static_cast<std::size_t>(i * 3)];
+          together[static_cast<std::size_t>(part.first_sample + i)] = part.inputs[static_cast<std::size_t>(i) * 3];
         }
       }
     }
@@ -199,7 +199,7 @@ TEST_F(LoaderTest, StopsWhereverItIs) {
 TEST_F(LoaderTest, RefusesWhatCannotBeShared) {
   EXPECT_THROW(TokenLoader(counting({61}), {.context = 3, .global_batch = 5, .data_ranks = 2}), Error);
   try {
-    TokenLoader(counting({61}), {.context = 61, .global_batch = 1});
+    const TokenLoader loader(counting({61}), {.context = 61, .global_batch = 1});
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.status(), ExitStatus::invalid_input);

@@ -48,6 +48,7 @@ inline std::string name_of_parameter(const testing::TestParamInfo<KernelCase>& p
   return name_of_case(parameter.param);
 }
 
+// Its name is GoogleTest's. NOLINTNEXTLINE(readability-identifier-naming)
 inline void PrintTo(const KernelCase& kernel_case, std::ostream* out) { *out << name_of_case(kernel_case); }
 
 /// bf16 keeps 8 bits of precision: half a unit in the last place is 2^-9, and a few roundings meet in one result.
