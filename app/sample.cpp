@@ -48,8 +48,12 @@ class Sampler {
     Backend& backend = session_.backend();
     const auto context_size = static_cast<std::size_t>(session_.configuration().model.context);
     const auto window = tokens.last(std::min(tokens.size(), context_size));
-    Tensor inputs = backend.allocate({1, static_cast<std::int64_t>(window.size())}, DType::i32);
-    backend.upload(window.data(), inputs);
+    // Few lengths: a GPU plans its work anew for each. Causal attention does not see what fills up.
+    constexpr std::size_t step = 64;
+    std::vector<std::int32_t> padded(window.begin(), window.end());
+    padded.resize(std::min(context_size, (window.size() + step - 1) / step * step));
+    Tensor inputs = backend.allocate({1, static_cast<std::int64_t>(padded.size())}, DType::i32);
+    backend.upload(padded.data(), inputs);
     const Microbatch microbatch{.inputs = inputs};
     const Context context{backend, session_.tensor(), session_.type(), false, 0, 1.0F, microbatch};
     Tensor x = inputs;
@@ -57,7 +61,7 @@ class Sampler {
     for (const auto& block : session_.stage().blocks) x = block->forward(context, x, nothing);
     const std::int64_t vocabulary = x.shape().columns();
     Tensor last = backend.allocate({vocabulary}, DType::f32);
-    backend.cast(x.view(x.elements() - vocabulary, {vocabulary}), last);
+    backend.cast(x.view(static_cast<std::int64_t>(window.size() - 1) * vocabulary, {vocabulary}), last);
     std::vector<float> logits(static_cast<std::size_t>(vocabulary));
     backend.download(last, logits.data());
     return logits;

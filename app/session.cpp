@@ -15,7 +15,8 @@ namespace {
 
 std::unique_ptr<Backend> make_backend(DeviceChoice choice, const World& world) {
   const bool cuda = choice == DeviceChoice::cuda || (choice == DeviceChoice::automatic && cuda_device_count() > 0);
-  if (cuda) return make_cuda_backend(world.local_rank());
+  // More ranks than GPUs share them; without any, the backend says what it looked for.
+  if (cuda) return make_cuda_backend(world.local_rank() % std::max(1, cuda_device_count()));
   return make_cpu_backend(threads_per_rank(world));
 }
 
@@ -57,6 +58,7 @@ Session::Session(const Configuration& configuration, World& world, TokenizerBlob
   layout_ = resolve_layout({.data = parallel.data, .tensor = parallel.tensor, .pipeline = parallel.pipeline},
                            limits_of(configuration_, architecture_, world_));
   backend_ = make_backend(configuration_.train.device, world_);
+  groups_ = std::make_unique<DeviceGroups>(world_, *backend_);
   make_groups();
   make_stage();
 }
@@ -64,7 +66,7 @@ Session::Session(const Configuration& configuration, World& world, TokenizerBlob
 void Session::make_groups() {
   grid_ = std::make_unique<ProcessGrid>(
       std::vector<GridAxis>{{"tensor", layout_.tensor}, {"data", layout_.data}, {"pipeline", layout_.pipeline}});
-  const auto group = [&](const std::string& axis) { return world_.group(axis, grid_->group(world_.rank(), {axis})); };
+  const auto group = [&](const std::string& axis) { return groups_->group(axis, grid_->group(world_.rank(), {axis})); };
   tensor_ = group("tensor");
   data_ = group("data");
   pipeline_ = group("pipeline");
@@ -89,6 +91,11 @@ void Session::make_stage() {
   if (!stage_.first()) stage_.input = architecture_.blocks[first - 1].output;
   if (!stage_.last()) stage_.output = architecture_.blocks[end - 1].output;
   store_.allocate(*backend_, type(), configuration_.train.seed, purpose_ == Purpose::training);
+  arenas_.push_back({"parameters", store_.values, Tensor()});
+  if (purpose_ == Purpose::training) {
+    arenas_.push_back({"optimizer/first_moment", store_.first_moments, Tensor()});
+    arenas_.push_back({"optimizer/second_moment", store_.second_moments, Tensor()});
+  }
   make_shared_copies(boundaries);
 }
 
@@ -102,7 +109,7 @@ void Session::make_shared_copies(const std::vector<int>& boundaries) {
       if (holders.empty() || holders.back() != rank) holders.push_back(rank);
     }
     const bool here = std::find(holders.begin(), holders.end(), world_.rank()) != holders.end();
-    auto communicator = world_.group("stages that share " + shared.name, here ? holders : std::vector{world_.rank()});
+    auto communicator = groups_->group("stages that share " + shared.name, here ? holders : std::vector{world_.rank()});
     if (!here || holders.size() == 1) continue;
     for (Parameter& parameter : store_.parameters())
       if (parameter.name() == shared.name) shared_.push_back({&parameter, std::move(communicator)});
@@ -114,34 +121,40 @@ std::int64_t Session::parameter_count() {
   for (const Parameter& parameter : store_.parameters())
     for (const auto& part : parameter.parts())
       if (part.shard.replica + data_->rank() == 0) count += static_cast<double>(part.shard.extent.elements());
-  Tensor sum = backend_->allocate({1}, DType::f64);
-  backend_->upload(&count, sum);
+  Tensor sum(host_memory_, {1}, DType::f64);
+  sum.data<double>()[0] = count;
   world_.all().all_reduce(sum, Reduction::sum).wait();
-  backend_->download(sum, &count);
-  return static_cast<std::int64_t>(count);
+  return static_cast<std::int64_t>(sum.data<double>()[0]);
 }
 
 void Session::reduce_shared_gradients() {
   for (SharedCopy& copy : shared_) copy.holders->all_reduce(copy.parameter->gradient, Reduction::sum).wait();
 }
 
+bool Session::can_record() const {
+  // Dropout is another in every step: its mask comes from the number of the sample.
+  return configuration_.train.cuda_graph && configuration_.model.dropout == 0.0 &&
+         (groups_->transport() == Transport::nccl || world_.size() == 1);
+}
+
 std::vector<CheckpointItem> Session::checkpoint_items() {
   std::vector<CheckpointItem> items;
-  const auto add = [&](const std::string& kind, Tensor& arena) {
-    if (arena.empty()) return;
+  for (Arena& arena : arenas_) {
+    if (arena.host.empty() && backend_->kind() == DeviceKind::cpu) arena.host = arena.tensor;
+    if (arena.host.empty()) {
+      arena.host = Tensor(host_memory_, arena.tensor.shape(), DType::f32);
+      std::ranges::fill(arena.host.values<float>(), 0.0F);  // what lies between parameters stays zero
+    }
     for (const Parameter& parameter : store_.parameters()) {
-      float* data = arena.data<float>() + parameter.first();
+      float* data = arena.host.data<float>() + parameter.first();
       for (const auto& part : parameter.parts()) {
         ShardSpec shard = part.shard;
         shard.replica += data_->rank();
-        items.push_back({kind + "/" + part.name, shard, data});
+        items.push_back({arena.kind + "/" + part.name, shard, data});
         data += shard.extent.elements();
       }
     }
-  };
-  add("parameters", store_.values);
-  add("optimizer/first_moment", store_.first_moments);
-  add("optimizer/second_moment", store_.second_moments);
+  }
   return items;
 }
 
@@ -155,13 +168,18 @@ std::filesystem::path Session::save(std::int64_t step, std::int64_t samples) {
                             .tokenizer_vocabulary = tokenizer_.vocabulary,
                             .tokenizer_end_of_text = tokenizer_.end_of_text};
   const CheckpointOptions& options = configuration_.checkpoint;
-  const auto folder = save_checkpoint(options.directory, info, checkpoint_items(), world_.all());
+  const auto items = checkpoint_items();
+  for (Arena& arena : arenas_)
+    if (arena.host.raw() != arena.tensor.raw()) backend_->download(arena.tensor, arena.host.raw());
+  const auto folder = save_checkpoint(options.directory, info, items, world_.all());
   if (world_.rank() == 0 && options.keep > 0) prune_checkpoints(options.directory, options.keep);
   return folder;
 }
 
 void Session::load(CheckpointReader& reader) {
   for (const CheckpointItem& item : checkpoint_items()) reader.read(item);
+  for (Arena& arena : arenas_)
+    if (arena.host.raw() != arena.tensor.raw()) backend_->upload(arena.host.raw(), arena.tensor);
   store_.refresh_working(*backend_);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "app/configuration.h"
+#include "comm/device_groups.h"
 #include "comm/layout.h"
 #include "comm/mpi/world.h"
 #include "comm/process_grid.h"
@@ -35,6 +36,8 @@ class Session {
   Communicator& data() { return *data_; }
   Communicator& tensor() { return *tensor_; }
   Communicator& pipeline() { return *pipeline_; }
+  /// True where the work of a step needs the host for nothing but enqueuing it.
+  bool can_record() const;
   ParameterStore& store() { return store_; }
   const Stage& stage() const { return stage_; }
   const Architecture& architecture() const { return architecture_; }
@@ -53,6 +56,12 @@ class Session {
   void load(CheckpointReader& reader);
 
  private:
+  /// What checkpoints hold: one value for each parameter's element.
+  struct Arena {
+    std::string kind;
+    Tensor tensor;
+    Tensor host;  ///< the same in host memory: the tensor itself on the CPU, else a copy, made for the first checkpoint
+  };
   struct SharedCopy {
     Parameter* parameter;
     std::unique_ptr<Communicator> holders;
@@ -68,6 +77,7 @@ class Session {
   TokenizerBlob tokenizer_;
   Purpose purpose_;
   std::unique_ptr<Backend> backend_;
+  std::unique_ptr<DeviceGroups> groups_;
   Architecture architecture_;
   Layout layout_;
   std::unique_ptr<ProcessGrid> grid_;
@@ -76,6 +86,8 @@ class Session {
   Stage stage_;
   std::vector<std::int64_t> block_first_;
   std::vector<SharedCopy> shared_;
+  MemoryPool host_memory_{make_host_memory()};
+  std::vector<Arena> arenas_;
 };
 
 /// The checkpoint that checkpoint.resume asks for, or an empty path where it is "auto" and there is none, or "never".

@@ -30,20 +30,21 @@ int microbatches_per_step(Session& session) {
   return train.global_batch / train.micro_batch / session.layout().data;
 }
 
-/// Cuts a rank's batch into microbatches and brings them to the device.
-std::vector<Microbatch> upload(Session& session, const TokenBatch& batch) {
+/// Brings a rank's batch to the device, cut into microbatches. `microbatches` keep their memory from batch to batch.
+void upload(Session& session, const TokenBatch& batch, std::vector<Microbatch>& microbatches) {
   const std::int64_t samples = session.configuration().train.micro_batch;
-  std::vector<Microbatch> result;
-  for (std::int64_t first = 0; first < batch.samples; first += samples) {
-    const Shape shape{samples, batch.context};
-    const auto bring = [&](const std::vector<std::int32_t>& tokens) {
-      Tensor tensor = session.backend().allocate(shape, DType::i32);
+  microbatches.resize(static_cast<std::size_t>(batch.samples / samples));
+  std::int64_t first = 0;
+  for (Microbatch& microbatch : microbatches) {
+    const auto bring = [&](const std::vector<std::int32_t>& tokens, Tensor& tensor) {
+      if (tensor.empty()) tensor = session.backend().allocate({samples, batch.context}, DType::i32);
       session.backend().upload(tokens.data() + first * batch.context, tensor);
-      return tensor;
     };
-    result.push_back({bring(batch.inputs), bring(batch.targets), batch.first_sample + first});
+    bring(batch.inputs, microbatch.inputs);
+    bring(batch.targets, microbatch.targets);
+    microbatch.first_sample = batch.first_sample + first;
+    first += samples;
   }
-  return result;
 }
 
 }  // namespace
@@ -66,7 +67,8 @@ Trainer::Trainer(Session& session, std::shared_ptr<TokenDataset> data, std::int6
                   .epsilon = session.configuration().optimizer.epsilon,
                   .weight_decay = session.configuration().optimizer.weight_decay,
                   .clip_norm = session.configuration().optimizer.clip_norm}),
-      totals_(session.backend().allocate({3}, DType::f64)),
+      totals_(session.backend().allocate({2}, DType::f64)),
+      sums_(host_memory_, {3}, DType::f64),
       step_(steps_done) {}
 
 StepResult Trainer::step(bool stop) {
@@ -77,36 +79,53 @@ StepResult Trainer::step(bool stop) {
   result.samples = step_ * configuration.train.global_batch;
   result.learning_rate = learning_rate_.at(step_);
 
-  const std::vector<Microbatch> microbatches = upload(session_, loader_.next());
+  upload(session_, loader_.next(), microbatches_);
   result.data_wait_seconds = loader_.last_wait();
-  const double tokens = static_cast<double>(configuration.train.global_batch) * configuration.model.context;
-  const StepContext context{.training = true,
-                            .seed = configuration.train.seed,
-                            .loss_scale = static_cast<float>(1.0 / tokens),
-                            .gradients_ready = [&](int block) { reducer_.block_ready(block); }};
-  session_.backend().zero(totals_);
-  executor_.run(context, microbatches, totals_.view(0, {1}));
-  reducer_.finish();
-  session_.reduce_shared_gradients();
+  accumulate_or_replay();
   agree(result, stop);
   optimizer_.step(step_, result.learning_rate, totals_.view(1, {1}));
   result.seconds = now() - start;
   return result;
 }
 
+void Trainer::accumulate() {
+  const Configuration& configuration = session_.configuration();
+  const double tokens = static_cast<double>(configuration.train.global_batch) * configuration.model.context;
+  const StepContext context{.training = true,
+                            .seed = configuration.train.seed,
+                            .loss_scale = static_cast<float>(1.0 / tokens),
+                            .gradients_ready = [&](int block) { reducer_.block_ready(block); }};
+  session_.backend().zero(totals_);
+  executor_.run(context, microbatches_, totals_.view(0, {1}));
+  reducer_.finish();
+  session_.reduce_shared_gradients();
+  optimizer_.add_gradient_norm_squared(totals_.view(1, {1}));
+}
+
+void Trainer::accumulate_or_replay() {
+  // The first run fills the memory pool and chooses algorithms, which a recording cannot.
+  if (has_run_ && !recording_ && session_.can_record())
+    recording_ = session_.backend().record([this] { accumulate(); });
+  has_run_ = true;
+  if (recording_)
+    recording_->replay();
+  else
+    accumulate();
+}
+
 void Trainer::agree(StepResult& result, bool stop) {
-  Backend& backend = session_.backend();
+  std::array<double, 2> mine{};
+  session_.backend().download(totals_, mine.data());
   // Ranks of the tensor axis all have the loss, ranks of the data axis all have the same gradients: one of each counts.
-  if (session_.tensor().rank() != 0) backend.zero(totals_.view(0, {1}));
-  if (session_.data().rank() == 0) optimizer_.add_gradient_norm_squared(totals_.view(1, {1}));
-  const double wish = stop ? 1.0 : 0.0;
-  backend.upload(&wish, totals_.view(2, {1}));
-  session_.world().all().all_reduce(totals_, Reduction::sum).wait();
-  std::array<double, 3> totals{};
-  backend.download(totals_, totals.data());
-  result.loss = totals[0];
-  result.gradient_norm = std::sqrt(totals[1]);
-  result.stop = totals[2] > 0;
+  const auto sums = sums_.values<double>();
+  sums[0] = session_.tensor().rank() == 0 ? mine[0] : 0.0;
+  sums[1] = session_.data().rank() == 0 ? mine[1] : 0.0;
+  sums[2] = stop ? 1.0 : 0.0;
+  session_.world().all().all_reduce(sums_, Reduction::sum).wait();
+  result.loss = sums[0];
+  result.gradient_norm = std::sqrt(sums[1]);
+  result.stop = sums[2] > 0;
+  if (session_.world().size() > 1) session_.backend().upload(&sums[1], totals_.view(1, {1}));
   if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm))
     fail(
         "step {}: loss {}, gradient norm {}: training has diverged; the parameters of the step before are untouched. "
@@ -129,18 +148,21 @@ double evaluate(Session& session, const std::shared_ptr<TokenDataset>& data, int
       .training = false, .seed = configuration.train.seed, .loss_scale = 1.0F, .gradients_ready = nullptr};
   Tensor total = session.backend().allocate({1}, DType::f64);
   session.backend().zero(total);
+  std::vector<Microbatch> parts;
   for (std::int64_t first = 0; first < samples; first += batch) {
     TokenBatch part = loader.next();
     // The last batch is filled up with samples that do not count.
     const std::int64_t counting = std::clamp<std::int64_t>(samples - part.first_sample, 0, part.samples);
     std::fill(part.targets.begin() + counting * context, part.targets.end(), -1);
-    executor.run(step, upload(session, part), total);
+    upload(session, part, parts);
+    executor.run(step, parts, total);
   }
-  if (session.tensor().rank() != 0) session.backend().zero(total);
-  session.world().all().all_reduce(total, Reduction::sum).wait();
-  double sum = 0;
-  session.backend().download(total, &sum);
-  return sum / static_cast<double>(samples * context);
+  MemoryPool host_memory(make_host_memory());
+  Tensor sum(host_memory, {1}, DType::f64);
+  session.backend().download(total, sum.raw());
+  if (session.tensor().rank() != 0) sum.data<double>()[0] = 0.0;
+  session.world().all().all_reduce(sum, Reduction::sum).wait();
+  return sum.data<double>()[0] / static_cast<double>(samples * context);
 }
 
 }  // namespace trireme

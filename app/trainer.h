@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "app/session.h"
 #include "io/loader.h"
@@ -34,6 +35,10 @@ class Trainer {
   StepResult step(bool stop = false);
 
  private:
+  /// Forward and backward passes, and the gradients' sums over the ranks; leaves loss and squared norm in totals_.
+  void accumulate();
+  /// The same, as a recording once it has run.
+  void accumulate_or_replay();
   /// Sums loss, squared gradient norm and wishes to stop over the world.
   void agree(StepResult& result, bool stop);
 
@@ -43,8 +48,13 @@ class Trainer {
   PipelineExecutor executor_;
   GradientReducer reducer_;
   Adamw optimizer_;
-  Tensor totals_;  ///< f64 [3]: loss, squared norm, wishes to stop
+  std::vector<Microbatch> microbatches_;  ///< of the step; in the same memory in every step
+  Tensor totals_;                         ///< f64 [2]: loss, squared gradient norm
+  MemoryPool host_memory_{make_host_memory()};
+  Tensor sums_;  ///< f64 [3], on the host: the same over the world, and the wishes to stop
   std::int64_t step_;
+  bool has_run_ = false;
+  std::unique_ptr<Recording> recording_;
 };
 
 /// Mean loss in nats per token over a data set, by forward passes on the session's layout. Collective.

@@ -9,13 +9,9 @@
 namespace trireme {
 namespace {
 
-void copy(const Tensor& from, Tensor to) {
-  if (from.bytes() != 0 && from.raw() != to.raw()) std::memmove(to.raw(), from.raw(), from.bytes());
-}
-
 class SelfCommunicator final : public Communicator {
  public:
-  explicit SelfCommunicator(std::string name) : name_(std::move(name)) {}
+  SelfCommunicator(std::string name, TensorCopy copy) : name_(std::move(name)), copy_(std::move(copy)) {}
 
   int rank() const override { return 0; }
   int size() const override { return 1; }
@@ -45,7 +41,12 @@ class SelfCommunicator final : public Communicator {
   void barrier() override {}
 
  private:
+  void copy(const Tensor& from, const Tensor& to) {
+    if (from.bytes() != 0 && from.raw() != to.raw()) copy_(from, to);
+  }
+
   std::string name_;
+  TensorCopy copy_;
 };
 
 Exchange SelfCommunicator::exchange(std::span<const Transfer> transfers) {
@@ -69,8 +70,10 @@ Exchange SelfCommunicator::exchange(std::span<const Transfer> transfers) {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_self_communicator(std::string name) {
-  return std::make_unique<SelfCommunicator>(std::move(name));
+void copy_on_host(const Tensor& from, Tensor to) { std::memmove(to.raw(), from.raw(), from.bytes()); }
+
+std::unique_ptr<Communicator> make_self_communicator(std::string name, TensorCopy copy) {
+  return std::make_unique<SelfCommunicator>(std::move(name), std::move(copy));
 }
 
 }  // namespace trireme

@@ -7,6 +7,9 @@ set -euo pipefail
 ranks=${1:?usage: mpirun.sh RANKS COMMAND [ARGUMENT...]}
 shift
 trireme=${TRIREME:-$(dirname "$0")/../build/trireme}
+# An unpacked bundle brings its own mpirun.
+bundled=$(cd "$(dirname "$0")/../bin" 2>/dev/null && pwd) || true
+PATH=${bundled:+$bundled:}$PATH
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 if [ "$(id -u)" -eq 0 ]; then
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -26,6 +27,7 @@ struct MatmulArgs {
   Activation activation = Activation::none;
   Tensor pre_activation;  ///< f [m, n]: receives product + bias where the backward pass needs it; or empty
   Tensor gradient_at;     ///< f [m, n] pre-activation: out = product * activation'(gradient_at); or empty
+  Tensor bias_gradient;   ///< f32 [m] or empty: += row sums of a', the bias's gradient where this is a weight's
 };
 
 /// y = norm(x + residual) * weight + bias over the last axis.
@@ -142,6 +144,97 @@ struct AdamwArgs {
   double clip_norm = 0.0;                               ///< 0: no clipping
   double learning_rate = 0.0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.0;
   std::int64_t step = 1;  ///< counts from 1
+  /// i32, a bit for each 16 elements, the lowest of word 0 first: whether weight decay applies to them, so that one
+  /// call does all parameters. Empty: to all.
+  Tensor decay_mask;
+};
+
+/// Sizes of a convolution. Images are [batch, height, width, channels], filters [outputs, rows, columns, channels /
+/// groups]: channels are the last axis everywhere, as norms, biases and matrix units want them.
+struct ConvolutionShape {
+  int stride_height = 1, stride_width = 1;
+  int pad_height = 0, pad_width = 0;  ///< zeros on both sides
+  int dilation_height = 1, dilation_width = 1;
+  int groups = 1;  ///< channels and outputs are cut into as many parts that do not see each other
+};
+
+/// y = x * filter + bias (cross-correlation, as everywhere in this field).
+struct ConvolutionArgs {
+  ConvolutionShape shape;
+  Tensor x, filter;  ///< f
+  Tensor bias;       ///< f [outputs] or empty
+  Tensor y;          ///< f
+};
+
+struct ConvolutionBackwardDataArgs {
+  ConvolutionShape shape;
+  Tensor dy, filter;  ///< f
+  Tensor dx;          ///< f, set
+};
+
+struct ConvolutionBackwardFilterArgs {
+  ConvolutionShape shape;
+  Tensor x, dy;    ///< f
+  Tensor dfilter;  ///< f32, added to
+};
+
+/// Batch normalisation (Ioffe and Szegedy 2015) in two steps, so that the statistics may be summed over the ranks of a
+/// group in between. x is [rows, channels]. First step: the sums of a batch.
+struct BatchNormStatisticsArgs {
+  Tensor x;       ///< f [rows, channels]
+  Tensor shift;   ///< f32 [channels], near the mean of x (the running mean): keeps the sum of squares exact
+  Tensor totals;  ///< f32 [2, channels], set: sums of (x - shift) and of (x - shift)^2
+};
+
+/// Second step: y = activation((x - mean) * inverse_deviation * weight + bias [+ residual]).
+struct BatchNormArgs {
+  Tensor x;                        ///< f [rows, channels]
+  Tensor mean, inverse_deviation;  ///< f32 [channels]
+  Tensor weight, bias;             ///< f [channels]
+  Tensor residual;                 ///< f [rows, channels] or empty
+  bool relu = false;
+  Tensor y;  ///< f [rows, channels]
+};
+
+/// First step back: dbias and dweight of this batch, through the ReLU where there was one.
+struct BatchNormBackwardStatisticsArgs {
+  BatchNormArgs forward;  ///< as given to the forward pass; y tells where the ReLU let through
+  Tensor dy;              ///< f [rows, channels]
+  Tensor totals;          ///< f32 [2, channels], set: sums of dz and of dz * normalised x
+};
+
+/// Second step back. `totals` and `count` may be those of all ranks together.
+struct BatchNormBackwardArgs {
+  BatchNormArgs forward;
+  Tensor dy;
+  Tensor totals;             ///< f32 [2, channels]
+  double count = 1;          ///< rows that the totals are over
+  Tensor dx;                 ///< f [rows, channels], set
+  Tensor residual_gradient;  ///< f [rows, channels], set where the forward pass had a residual; or empty
+};
+
+enum class PoolingKind { maximum, average };  ///< average counts the cells inside the image only
+
+struct PoolingArgs {
+  PoolingKind kind = PoolingKind::maximum;
+  int height = 2, width = 2;
+  int stride_height = 2, stride_width = 2;
+  int pad_height = 0, pad_width = 0;
+  Tensor x;  ///< f [batch, height, width, channels]
+  Tensor y;  ///< f [batch, out height, out width, channels]
+};
+
+struct PoolingBackwardArgs {
+  PoolingArgs forward;
+  Tensor dy;
+  Tensor dx;  ///< f, set; of equal maxima the first in row-major order takes the gradient
+};
+
+/// Work that a device keeps, to be started again as a whole. Made by Backend::record.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void replay() = 0;
 };
 
 /// Arithmetic and memory of one device. Not thread-safe, except the pool.
@@ -152,11 +245,24 @@ class Backend {
   virtual DeviceKind kind() const = 0;
   virtual std::string description() const = 0;  ///< one line for people: device, instruction set, threads
   virtual MemoryPool& pool() = 0;
+  /// Host memory for what comes from and goes to the device; pinned where that makes transfers faster.
+  virtual MemoryPool& host_pool() = 0;
   Tensor allocate(const Shape& shape, DType type) { return Tensor(pool(), shape, type); }
-  /// Returns when everything enqueued so far is done.
+  /// Returns when everything enqueued so far is done. Calls the check of `on_wait` meanwhile.
   virtual void synchronize() = 0;
+  /// `check` is called again and again while this thread waits for the device: it throws when waiting has become
+  /// pointless (a peer died, a collective failed). Empty: none.
+  virtual void on_wait(std::function<void()> check) = 0;
+  /// The queue of the device (a cudaStream_t), for libraries that enqueue there; null on the CPU.
+  virtual void* queue() = 0;
+  /// The host memory may be used again at once.
   virtual void upload(const void* host, Tensor device) = 0;
+  /// Returns when the elements are there.
   virtual void download(const Tensor& device, void* host) = 0;
+  /// Runs `work` without executing what it enqueues, and keeps that instead: replay() enqueues all of it. Everything
+  /// that the work uses must have run once before, keep its place and need no value from the host. What the work
+  /// allocates stays its own. Null where the device cannot: then `work` was not called.
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& work) = 0;
 
   virtual void matmul(const MatmulArgs& args) = 0;
   /// out f32 [n] += sum over rows of x f [rows, n]: gradient of a bias.
@@ -181,6 +287,15 @@ class Backend {
   virtual void cross_entropy_loss(const CrossEntropyLossArgs& args) = 0;
   virtual void cross_entropy_gradient(const CrossEntropyGradientArgs& args) = 0;
   virtual void dropout(const DropoutArgs& args) = 0;
+  virtual void convolution(const ConvolutionArgs& args) = 0;
+  virtual void convolution_backward_data(const ConvolutionBackwardDataArgs& args) = 0;
+  virtual void convolution_backward_filter(const ConvolutionBackwardFilterArgs& args) = 0;
+  virtual void batch_norm_statistics(const BatchNormStatisticsArgs& args) = 0;
+  virtual void batch_norm(const BatchNormArgs& args) = 0;
+  virtual void batch_norm_backward_statistics(const BatchNormBackwardStatisticsArgs& args) = 0;
+  virtual void batch_norm_backward(const BatchNormBackwardArgs& args) = 0;
+  virtual void pooling(const PoolingArgs& args) = 0;
+  virtual void pooling_backward(const PoolingBackwardArgs& args) = 0;
   /// out = x + y, all of one type (f or f64); out may be x or y.
   virtual void add(const Tensor& x, const Tensor& y, Tensor out) = 0;
   /// out f64 [1] += factor * sum of x (f32), in an order that does not depend on the number of threads.

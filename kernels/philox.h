@@ -9,7 +9,7 @@
 namespace trireme {
 
 /// Four words of stream `stream` of `seed` at position `counter` (which counts groups of four words).
-inline std::array<std::uint32_t, 4> philox(std::uint64_t seed, std::uint64_t stream, std::uint64_t counter) {
+constexpr std::array<std::uint32_t, 4> philox(std::uint64_t seed, std::uint64_t stream, std::uint64_t counter) {
   std::array<std::uint32_t, 4> word = {static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32),
                                        static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)};
   auto key0 = static_cast<std::uint32_t>(seed);
@@ -26,7 +26,7 @@ inline std::array<std::uint32_t, 4> philox(std::uint64_t seed, std::uint64_t str
 }
 
 /// Uniform in [0, 1) with 24 bits, exact in f32.
-inline float uniform_float(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24F; }
+constexpr float uniform_float(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24F; }
 
 /// FNV-1a: the stream of a named thing (a parameter, a layer's dropout).
 constexpr std::uint64_t stream_of(std::string_view name) {

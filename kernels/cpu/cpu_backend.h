@@ -16,9 +16,13 @@ class CpuBackend final : public Backend {
   DeviceKind kind() const override { return DeviceKind::cpu; }
   std::string description() const override;
   MemoryPool& pool() override;
+  MemoryPool& host_pool() override { return pool(); }
   void synchronize() override {}
+  void on_wait(std::function<void()> /*check*/) override {}
+  void* queue() override { return nullptr; }
   void upload(const void* host, Tensor device) override;
   void download(const Tensor& device, void* host) override;
+  std::unique_ptr<Recording> record(const std::function<void()>& /*work*/) override { return nullptr; }
 
   void matmul(const MatmulArgs& args) override;
   void add_column_sums(const Tensor& x, Tensor out) override;
@@ -39,6 +43,15 @@ class CpuBackend final : public Backend {
   void cross_entropy_loss(const CrossEntropyLossArgs& args) override;
   void cross_entropy_gradient(const CrossEntropyGradientArgs& args) override;
   void dropout(const DropoutArgs& args) override;
+  void convolution(const ConvolutionArgs& args) override;
+  void convolution_backward_data(const ConvolutionBackwardDataArgs& args) override;
+  void convolution_backward_filter(const ConvolutionBackwardFilterArgs& args) override;
+  void batch_norm_statistics(const BatchNormStatisticsArgs& args) override;
+  void batch_norm(const BatchNormArgs& args) override;
+  void batch_norm_backward_statistics(const BatchNormBackwardStatisticsArgs& args) override;
+  void batch_norm_backward(const BatchNormBackwardArgs& args) override;
+  void pooling(const PoolingArgs& args) override;
+  void pooling_backward(const PoolingBackwardArgs& args) override;
   void add(const Tensor& x, const Tensor& y, Tensor out) override;
   void add_sum(const Tensor& x, double factor, Tensor out) override;
   void add_sum_of_squares(const Tensor& x, Tensor out) override;

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/state.h"
 #include "kernels/cpu/vector.h"
+#include "kernels/matmul_shape.h"
 
 namespace trireme {
 namespace {
@@ -14,36 +15,17 @@ namespace {
 bool is_fused(const MatmulArgs& args) { return args.pre_activation.empty() && args.gradient_at.empty(); }
 
 Product product_of(const MatmulArgs& args) {
-  const Shape& a = args.a.shape();
-  const Shape& b = args.b.shape();
-  const Product product = {.m = args.transpose_a ? a.columns() : a.rows(),
-                           .n = args.transpose_b ? b.rows() : b.columns(),
-                           .k = args.transpose_a ? a.rows() : a.columns(),
-                           .transpose_a = args.transpose_a,
-                           .transpose_b = args.transpose_b,
-                           .accumulate = args.accumulate,
-                           .bias = !args.bias.empty(),
-                           .input = args.a.dtype(),
-                           .output = args.pre_activation.empty() ? args.out.dtype() : args.pre_activation.dtype(),
-                           .activation = is_fused(args) ? args.activation : Activation::none};
-  const std::int64_t inner_of_b = args.transpose_b ? b.columns() : b.rows();
-  if (product.k == 0 || product.k != inner_of_b)
-    fail("matmul: {}{} does not multiply {}{}", a.to_string(), args.transpose_a ? " transposed" : "", b.to_string(),
-         args.transpose_b ? " transposed" : "");
-  if (args.b.dtype() != product.input) fail("matmul: {} times {}", name_of(product.input), name_of(args.b.dtype()));
-  if (product.output != product.input && product.output != DType::f32)
-    fail("matmul: {} inputs cannot give {}", name_of(product.input), name_of(product.output));
-  if (args.accumulate && (product.bias || args.activation != Activation::none || !args.pre_activation.empty() ||
-                          !args.gradient_at.empty()))
-    fail("matmul: neither bias nor activation can follow a product that is added to its output");
-  if (!args.gradient_at.empty() && (product.bias || !args.pre_activation.empty()))
-    fail("matmul: gradient_at is for the backward pass, bias and pre_activation for the forward pass");
-  expect_elements("matmul out", args.out, product.m * product.n);
-  if (product.bias) expect_elements("matmul bias", args.bias, product.n);
-  if (!args.pre_activation.empty())
-    expect_elements("matmul pre_activation", args.pre_activation, product.m * product.n);
-  if (!args.gradient_at.empty()) expect_elements("matmul gradient_at", args.gradient_at, product.m * product.n);
-  return product;
+  const MatmulSizes sizes = sizes_of(args);
+  return {.m = sizes.m,
+          .n = sizes.n,
+          .k = sizes.k,
+          .transpose_a = args.transpose_a,
+          .transpose_b = args.transpose_b,
+          .accumulate = args.accumulate,
+          .bias = !args.bias.empty(),
+          .input = args.a.dtype(),
+          .output = args.pre_activation.empty() ? args.out.dtype() : args.pre_activation.dtype(),
+          .activation = is_fused(args) ? args.activation : Activation::none};
 }
 
 /// The same product in f32, for processors on which oneDNN has no vector code for bf16.
@@ -98,6 +80,7 @@ void CpuBackend::matmul(const MatmulArgs& args) {
     activate_backward(args.activation, args.gradient_at, args.out, args.out);
   else if (!args.pre_activation.empty())
     activate(args.activation, result, args.out);
+  if (!args.bias_gradient.empty()) add_column_sums(args.a, args.bias_gradient);
 }
 
 void CpuBackend::add_column_sums(const Tensor& x, Tensor out) {

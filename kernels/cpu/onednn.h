@@ -1,5 +1,5 @@
 // Matrix products by oneDNN. Everything that knows oneDNN, and the difference between its versions 2 and 3, is in
-// onednn.cpp.
+// onednn.cpp and onednn_convolution.cpp.
 #pragma once
 
 #include <compare>

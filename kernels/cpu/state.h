@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/onednn_convolution.h"
 
 namespace trireme {
 
@@ -12,6 +13,7 @@ struct CpuBackend::State {
   int threads = 1;
   std::unique_ptr<MemoryPool> pool;
   OneDnn onednn;
+  OneDnnConvolution onednn_convolution;
 };
 
 }  // namespace trireme

@@ -54,8 +54,8 @@ void Linear::backward_weight(const Context& context, Saved& saved) const {
   MatmulArgs args{.a = dy, .b = x, .out = weight_->gradient};
   args.transpose_a = true;
   args.accumulate = true;
+  if (bias_ != nullptr) args.bias_gradient = bias_->gradient;
   context.backend.matmul(args);
-  if (bias_ != nullptr) context.backend.add_column_sums(dy, bias_->gradient);
 }
 
 }  // namespace trireme

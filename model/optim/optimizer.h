@@ -28,6 +28,7 @@ class Adamw {
   ParameterStore& store_;
   AdamwOptions options_;
   std::vector<ParameterStore::Range> ranges_;
+  Tensor decay_mask_;  ///< of the whole arenas
 };
 
 }  // namespace trireme

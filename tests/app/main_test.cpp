@@ -20,7 +20,7 @@ using ::testing::Not;
 using ::testing::StartsWith;
 
 std::string on_ranks(int ranks, const std::string& arguments) {
-  return fmt::format("{} {} {} {}", TRIREME_MPIRUN, ranks, TRIREME_EXECUTABLE, arguments);
+  return fmt::format("{} {} {} {}", test::mpirun_script(), ranks, test::trireme_executable(), arguments);
 }
 
 int occurrences(const std::string& text, const std::string& part) {
@@ -101,8 +101,8 @@ TEST(Executable, RanksThatFailDifferentlyAllSpeak) {
   const test::TemporaryFolder folder;
   test::write_text(folder / "rank-0.ini", "[data]\ntrain = /dev/null\n");
   const std::string script = fmt::format("{} train --config={}/rank-$OMPI_COMM_WORLD_RANK.ini --train.steps=x",
-                                         TRIREME_EXECUTABLE, folder.path().string());
-  const auto result = run_shell(fmt::format("{} 2 sh -c '{}'", TRIREME_MPIRUN, script));
+                                         test::trireme_executable(), folder.path().string());
+  const auto result = run_shell(fmt::format("{} 2 sh -c '{}'", test::mpirun_script(), script));
   EXPECT_EQ(result.status, 2);
   EXPECT_THAT(result.err, AllOf(ContainsRegex("trireme: rank 0 \\([^)]+\\): train.steps"),
                                 ContainsRegex("trireme: rank 1 \\([^)]+\\): --config")));

@@ -13,6 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "tests/support/programs.h"
+
 namespace trireme::test {
 
 /// A folder of its own that is removed with everything in it.
@@ -67,7 +69,7 @@ inline ProcessResult run_shell(const std::string& command) {
 
 /// Runs the built executable; `arguments` as a shell reads them.
 inline ProcessResult run_trireme(const std::string& arguments) {
-  return run_shell(std::string(TRIREME_EXECUTABLE) + " " + arguments);
+  return run_shell(trireme_executable() + " " + arguments);
 }
 
 }  // namespace trireme::test

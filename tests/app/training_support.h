@@ -26,8 +26,7 @@ struct Layout {
 };
 
 inline ProcessResult mpirun(int ranks, const std::string& arguments) {
-  return run_shell(std::string(TRIREME_MPIRUN) + " " + std::to_string(ranks) + " " + TRIREME_EXECUTABLE + " " +
-                   arguments);
+  return run_shell(mpirun_script() + " " + std::to_string(ranks) + " " + trireme_executable() + " " + arguments);
 }
 
 /// Text with something to learn: each character mostly decides the next.

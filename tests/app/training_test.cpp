@@ -72,7 +72,7 @@ TEST_F(Training, StopsOnRequestAndGoesOnWithTheSameCommand) {
   const std::string command =
       arguments("--train.steps=60 --parallel.data=2 --log.metrics=" + metrics + checkpoints("stopped"));
   // The signal goes out when the metrics file shows that the third step is done.
-  const std::string started = std::string(TRIREME_MPIRUN) + " 2 " + TRIREME_EXECUTABLE + " " + command;
+  const std::string started = test::mpirun_script() + " 2 " + test::trireme_executable() + " " + command;
   const ProcessResult stopped =
       test::run_shell("touch " + metrics + "; " + started + " & child=$!; while [ $(wc -l <" + metrics +
                       ") -lt 3 ] && kill -0 $child; do :; done; kill -USR1 $child; wait $child");

@@ -16,7 +16,7 @@ python=${TRIREME_BENCH_PYTHON:-python3}
 threads=${THREADS:-2}
 common=(--threads "$threads" --steps "${STEPS:-5}")
 
-for program in bench_gpt2_124m bench_matmul_ceiling; do
+for program in bench_gpt2 bench_matmul_ceiling; do
   [[ -x $build/$program ]] || { echo "gpt2_124m.sh: no $build/$program; build it with: ninja -C $build bench" >&2; exit 2; }
 done
 "$python" -c 'import torch' 2>/dev/null || {
@@ -40,7 +40,7 @@ export OMP_NUM_THREADS=$threads
 for ((repetition = 1; repetition <= ${REPETITIONS:-3}; ++repetition)); do
   for precision in fp32 bf16; do
     record ceiling "$repetition" "$build/bench_matmul_ceiling" --precision "$precision" --threads "$threads"
-    record ours "$repetition" "$build/bench_gpt2_124m" --precision "$precision" "${common[@]}"
+    record ours "$repetition" "$build/bench_gpt2" --precision "$precision" "${common[@]}"
     variants=("$precision")
     if [[ $precision == bf16 ]]; then variants+=(bf16-master); fi
     for variant in "${variants[@]}"; do
@@ -52,4 +52,4 @@ for ((repetition = 1; repetition <= ${REPETITIONS:-3}; ++repetition)); do
     done
   done
 done
-"$python" "$here/gpt2_124m_table.py" "$out.jsonl" "$out.json"
+"$python" "$here/gpt2_table.py" "$out.jsonl" "$out.json"

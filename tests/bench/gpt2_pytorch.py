@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Trains GPT-2 124M with PyTorch on the CPU for a few steps and prints one line of JSON: the peer of gpt2_124m.cpp.
+"""Trains GPT-2 with PyTorch for a few steps and prints one line of JSON: the peer of gpt2.cpp.
 
-Both train the same model on the same amount of work: 12 layers, hidden 768, 12 heads, vocabulary 50,304, 1,024
-learned positions, tied embeddings, no dropout, steps of 4 x 256 tokens, AdamW with gradients clipped at norm 1.
+Both train the same model on the same amount of work: vocabulary 50,304, 1,024 learned positions, tied embeddings, no
+dropout, steps of one microbatch, AdamW (fused) with gradients clipped at norm 1. Attention is PyTorch's own choice
+among its flash kernels.
 
 --precision fp32         everything in fp32
             bf16         autocast over fp32 weights, the way most people train
@@ -23,7 +24,8 @@ try:
 except ImportError:
     sys.exit(f"gpt2_pytorch.py: {sys.executable} has no torch; set TRIREME_BENCH_PYTHON to a Python that has it")
 
-LAYERS, HIDDEN, HEADS, VOCABULARY, CONTEXT = 12, 768, 12, 50304, 1024
+SIZES = {"3M": (2, 64, 2), "124M": (12, 768, 12), "355M": (24, 1024, 16), "774M": (36, 1280, 20), "1558M": (48, 1600, 25)}
+VOCABULARY, POSITIONS = 50304, 1024
 
 
 def peak_mib():
@@ -31,34 +33,35 @@ def peak_mib():
 
 
 class Block(nn.Module):
-    def __init__(self):
+    def __init__(self, hidden, heads):
         super().__init__()
-        self.norm1 = nn.LayerNorm(HIDDEN)
-        self.qkv = nn.Linear(HIDDEN, 3 * HIDDEN)
-        self.projection = nn.Linear(HIDDEN, HIDDEN)
-        self.norm2 = nn.LayerNorm(HIDDEN)
-        self.up = nn.Linear(HIDDEN, 4 * HIDDEN)
-        self.down = nn.Linear(4 * HIDDEN, HIDDEN)
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(hidden)
+        self.qkv = nn.Linear(hidden, 3 * hidden)
+        self.projection = nn.Linear(hidden, hidden)
+        self.norm2 = nn.LayerNorm(hidden)
+        self.up = nn.Linear(hidden, 4 * hidden)
+        self.down = nn.Linear(4 * hidden, hidden)
 
     def forward(self, x):
-        batch, tokens, _ = x.shape
-        split = (batch, tokens, HEADS, HIDDEN // HEADS)
-        q, k, v = (part.view(split).transpose(1, 2) for part in self.qkv(self.norm1(x)).split(HIDDEN, dim=2))
+        batch, tokens, hidden = x.shape
+        split = (batch, tokens, self.heads, hidden // self.heads)
+        q, k, v = (part.view(split).transpose(1, 2) for part in self.qkv(self.norm1(x)).split(hidden, dim=2))
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.projection(attended.transpose(1, 2).reshape(batch, tokens, HIDDEN))
+        x = x + self.projection(attended.transpose(1, 2).reshape(batch, tokens, hidden))
         return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
 
 
 class Gpt2(nn.Module):
-    def __init__(self):
+    def __init__(self, layers, hidden, heads):
         super().__init__()
-        self.tokens = nn.Embedding(VOCABULARY, HIDDEN)
-        self.positions = nn.Embedding(CONTEXT, HIDDEN)
-        self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
-        self.norm = nn.LayerNorm(HIDDEN)
+        self.tokens = nn.Embedding(VOCABULARY, hidden)
+        self.positions = nn.Embedding(POSITIONS, hidden)
+        self.blocks = nn.ModuleList(Block(hidden, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(hidden)
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
-                deviation = 0.02 / (2 * LAYERS) ** 0.5 if "projection" in name or "down" in name else 0.02
+                deviation = 0.02 / (2 * layers) ** 0.5 if "projection" in name or "down" in name else 0.02
                 nn.init.normal_(weight, std=deviation)
 
     def forward(self, inputs, targets):
@@ -72,8 +75,10 @@ class Gpt2(nn.Module):
 class Trainer:
     """One training step in the wanted precision."""
 
-    def __init__(self, precision, compiled):
-        self.model = Gpt2()
+    def __init__(self, size, device, precision):
+        with torch.device(device):
+            self.model = Gpt2(*SIZES[size])
+        self.device = device
         self.autocast = precision == "bf16"
         self.masters = None
         if precision == "bf16-master":
@@ -86,10 +91,15 @@ class Trainer:
             {"params": [p for p in updated if p.dim() < 2], "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=6e-4, betas=(0.9, 0.95), fused=True)
-        self.loss = torch.compile(self.model) if compiled else self.model
+        self.loss = self.model
 
-    def step(self, inputs, targets):
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+    def compile(self):
+        self.loss = torch.compile(self.model, dynamic=False)
+
+    def step(self, tokens):
+        tokens = tokens.to(self.device)
+        inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.autocast):
             loss = self.loss(inputs, targets)
         loss.backward()
         if self.masters:
@@ -98,52 +108,98 @@ class Trainer:
                 weight.grad = None
         nn.utils.clip_grad_norm_(self.masters or self.weights, 1.0)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.clear()
         if self.masters:
             with torch.no_grad():
                 torch._foreach_copy_(self.weights, self.masters)
         return loss.item()
 
+    def clear(self):
+        for tensor in [*self.weights, *(self.masters or [])]:
+            tensor.grad = None
+
+
+def random_tokens(samples, context):
+    return torch.randint(VOCABULARY, (samples, context + 1))
+
+
+def fits(trainer, samples, context):
+    """Two steps, so that the optimizer's state is there in the second."""
+    try:
+        for _ in range(2):
+            trainer.step(random_tokens(samples, context))
+        return True
+    except torch.cuda.OutOfMemoryError:
+        return False
+
+
+def largest_that_fits(trainer, samples, context):
+    """128, 96, 64, 48, 32, ...: the largest that fits without compilation, which only takes less, from `samples` on."""
+    while not fits(trainer, samples, context):
+        trainer.clear()  # outside of the exception, whose traceback holds the step's tensors
+        torch.cuda.empty_cache()
+        print(f"gpt2_pytorch.py: micro-batch {samples} does not fit", file=sys.stderr)
+        if samples == 1:
+            sys.exit("gpt2_pytorch.py: not even one sample fits")
+        power_of_two = samples & (samples - 1) == 0
+        samples = samples * 3 // 4 if power_of_two and samples > 2 else samples * 2 // 3
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return samples
+
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--size", choices=SIZES, default="124M")
+    options.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     options.add_argument("--precision", choices=["fp32", "bf16", "bf16-master"], default="fp32")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--compile", type=int, choices=[0, 1], default=0)
     options.add_argument("--steps", type=int, default=5, help="measured steps")
     options.add_argument("--warmup", type=int, default=2, help="steps before them")
-    options.add_argument("--batch", type=int, default=4)
-    options.add_argument("--tokens", type=int, default=256, help="of each sample of the batch")
+    options.add_argument("--micro-batch", type=int, default=4, help="samples of a step")
+    options.add_argument("--context", type=int, default=256, help="tokens of a sample")
+    options.add_argument("--fit", type=int, choices=[0, 1], default=0, help="a smaller micro-batch where it does not fit")
     given = options.parse_args()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("gpt2_pytorch.py: --device=cuda: torch sees no GPU")
 
     torch.set_num_threads(given.threads)
+    torch.set_float32_matmul_precision("high" if given.device == "cuda" else "highest")
     torch.manual_seed(1)
     imported = peak_mib()
-    trainer = Trainer(given.precision, given.compile)
+    trainer = Trainer(given.size, given.device, given.precision)
+    samples = largest_that_fits(trainer, given.micro_batch, given.context) if given.fit else given.micro_batch
+    if given.compile:
+        trainer.compile()
     seconds, losses = [], []
     for _ in range(given.warmup + given.steps):
-        batch = torch.randint(VOCABULARY, (given.batch, given.tokens + 1))
+        tokens = random_tokens(samples, given.context)
         begin = time.perf_counter()
-        losses.append(trainer.step(batch[:, :-1].contiguous(), batch[:, 1:].contiguous()))
+        losses.append(trainer.step(tokens))
         seconds.append(time.perf_counter() - begin)
     measured = seconds[given.warmup :]
-    print(
-        json.dumps(
-            {
-                "implementation": "pytorch" + ("+compile" if given.compile else ""),
-                "version": torch.__version__,
-                "precision": given.precision,
-                "threads": given.threads,
-                "parameters": sum(p.numel() for p in trainer.weights),
-                "tokens_per_second": given.batch * given.tokens / statistics.median(measured),
-                "step_seconds": measured,
-                "peak_rss_mib": peak_mib(),
-                "imported_rss_mib": imported,
-                "first_loss": losses[0],
-                "last_loss": losses[-1],
-            }
-        )
-    )
+    result = {
+        "implementation": "pytorch" + ("+compile" if given.compile else ""),
+        "version": torch.__version__,
+        "size": given.size,
+        "device": torch.cuda.get_device_name() if given.device == "cuda" else "cpu",
+        "precision": given.precision,
+        "threads": given.threads,
+        "micro_batch": samples,
+        "context": given.context,
+        "parameters": sum(p.numel() for p in trainer.weights),
+        "tokens_per_second": samples * given.context / statistics.median(measured),
+        "step_seconds": measured,
+        "first_step_seconds": seconds[0],
+        "peak_rss_mib": peak_mib(),
+        "imported_rss_mib": imported,
+        "first_loss": losses[0],
+        "last_loss": losses[-1],
+    }
+    if given.device == "cuda":
+        result["device_mib"] = torch.cuda.max_memory_reserved() / 2**20
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,36 +1,72 @@
 // GFLOP/s of the backend's matrix products on the shapes of GPT-2 124M and on one large square product; prints one line
-// of JSON. `tokens_per_second` is what a training step could reach if it were nothing but these products.
+// of JSON. `tokens_per_second` is what a training step could reach if it were nothing but these products. With
+// --device=cuda: TFLOP/s of a product that fills a GPU, which utilisation is measured by, and what GPT-2 1558M's widest
+// layer costs with and without what can be fused with a product.
+#include <array>
 #include <chrono>
-#include <cstdio>
 #include <limits>
-#include <nlohmann/json.hpp>
+#include <vector>
 
-#include "tests/bench/gpt2_124m.h"
+#include "tests/bench/benchmark.h"
+#include "tests/bench/gpt2.h"
 
 namespace trireme::bench {
 namespace {
 
+constexpr std::int64_t step_tokens = 4 * 256;  ///< of the CPU's benchmark, tests/bench/gpt2_124m.sh
+
+/// A linear layer, out [rows, outputs] = x [rows, inputs] weight [outputs, inputs]', `count` times in the model.
+struct LinearShape {
+  const char* name;
+  std::int64_t outputs, inputs;
+  int count;
+  /// Of one product: forward, input gradient and weight gradient cost the same.
+  double flops() const { return 2.0 * static_cast<double>(step_tokens * outputs * inputs); }
+};
+
+constexpr std::array<LinearShape, 5> linear_shapes = {{{"qkv", 2304, 768, 12},
+                                                       {"projection", 768, 768, 12},
+                                                       {"up", 3072, 768, 12},
+                                                       {"down", 768, 3072, 12},
+                                                       {"head", 50304, 768, 1}}};
+
+/// Of all linear layers in one training step.
+double matmul_flops_per_step() {
+  double sum = 0;
+  for (const LinearShape& shape : linear_shapes) sum += 3 * shape.count * shape.flops();
+  return sum;
+}
+
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-/// Least seconds of one product, of at least three and as many as fit a quarter of a second.
-double seconds_of(Backend& backend, const MatmulArgs& args) {
-  backend.matmul(args);
+/// Least seconds of `work`, of at least three batches and as many as fit a quarter of a second. A GPU gets batches that
+/// outlast the waits for it.
+template <typename Work>
+double seconds_of(Backend& backend, const Work& work) {
+  const int batch = backend.kind() == DeviceKind::cuda ? 20 : 1;
+  work();
+  backend.synchronize();
   double best = std::numeric_limits<double>::infinity();
   const double end = now() + 0.25;
   for (int i = 0; i < 3 || now() < end; ++i) {
     const double begin = now();
-    backend.matmul(args);
+    for (int each = 0; each < batch; ++each) work();
     backend.synchronize();
-    best = std::min(best, now() - begin);
+    best = std::min(best, (now() - begin) / batch);
   }
   return best;
+}
+double seconds_of(Backend& backend, const MatmulArgs& args) {
+  return seconds_of(backend, [&] { backend.matmul(args); });
 }
 
 /// A tensor without zeros or denormals.
 Tensor filled(Backend& backend, const Shape& shape, DType type) {
-  Tensor values = backend.allocate(shape, DType::f32);
+  std::vector<float> host(static_cast<std::size_t>(shape.elements()));
   float value = 0.5F;
-  for (float& each : values.values<float>()) each = value = value < 1.5F ? value + 0.001F : 0.5F;
+  for (float& each : host) each = value = value < 1.5F ? value + 0.001F : 0.5F;
+  Tensor values = backend.allocate(shape, DType::f32);
+  backend.upload(host.data(), values);
   if (type == DType::f32) return values;
   Tensor out = backend.allocate(shape, type);
   backend.cast(values, out);
@@ -67,8 +103,7 @@ LinearSeconds measure(Backend& backend, const LinearShape& shape, DType type) {
   return {seconds_of(backend, forward), seconds_of(backend, input_gradient), last};
 }
 
-double square_gflops(Backend& backend, DType type) {
-  constexpr std::int64_t n = 2048;
+double square_gflops(Backend& backend, DType type, std::int64_t n) {
   MatmulArgs args;
   args.a = filled(backend, {n, n}, type);
   args.b = filled(backend, {n, n}, type);
@@ -77,7 +112,55 @@ double square_gflops(Backend& backend, DType type) {
   return 2e-9 * static_cast<double>(n * n * n) / seconds_of(backend, args);
 }
 
-void run(const Options& options) {
+/// Milliseconds of the products of a layer [rows, wide] = gelu([rows, narrow] weight' + bias), and of the operations
+/// that can be fused with them on their own.
+nlohmann::ordered_json fused_products(Backend& backend, DType type) {
+  constexpr std::int64_t rows = 16384, narrow = 1600, wide = 6400;
+  const Tensor x = filled(backend, {rows, narrow}, type);
+  const Tensor y = filled(backend, {rows, wide}, type);
+  const Tensor pre_activation = filled(backend, {rows, wide}, type);
+  const Tensor up = filled(backend, {wide, narrow}, type);
+  const Tensor down = filled(backend, {narrow, wide}, type);
+  const Tensor bias = filled(backend, {wide}, type);
+  const Tensor dbias = filled(backend, {wide}, DType::f32);
+  nlohmann::ordered_json result;
+  const auto time = [&](const char* name, const auto& work) { result[name] = 1e3 * seconds_of(backend, work); };
+
+  MatmulArgs gradient{.a = y, .b = x, .out = filled(backend, {wide, narrow}, DType::f32)};
+  gradient.transpose_a = gradient.accumulate = true;
+  time("weight_gradient", gradient);
+  gradient.bias_gradient = dbias;
+  time("weight_gradient_and_bias_gradient", gradient);
+  time("bias_gradient", [&] { backend.add_column_sums(y, dbias); });
+
+  MatmulArgs back{.a = x, .b = down, .out = y};
+  time("input_gradient", back);
+  back.activation = Activation::gelu;
+  back.gradient_at = pre_activation;
+  time("input_gradient_through_gelu", back);
+  time("gelu_gradient", [&] { backend.activate_backward(Activation::gelu, pre_activation, y, y); });
+
+  MatmulArgs forward{.a = x, .b = up, .out = y};
+  forward.transpose_b = true;
+  time("forward", forward);
+  forward.bias = bias;
+  time("forward_and_bias", forward);
+  forward.activation = Activation::gelu;
+  forward.pre_activation = pre_activation;
+  time("forward_and_bias_and_gelu", forward);
+  time("gelu", [&] { backend.activate(Activation::gelu, pre_activation, y); });
+  return result;
+}
+
+nlohmann::ordered_json run_on_gpu(const Options& options) {
+  const auto backend = make_cuda_backend(0);
+  return {{"device", backend->description()},
+          {"precision", options.precision},
+          {"peak_tflops", 1e-3 * square_gflops(*backend, options.type(), 8192)},
+          {"milliseconds", fused_products(*backend, options.type())}};
+}
+
+nlohmann::ordered_json run_on_cpu(const Options& options) {
   const auto backend = make_cpu_backend(options.threads);
   nlohmann::ordered_json result = {{"precision", options.precision}, {"threads", options.threads}};
   double step_seconds = 0;
@@ -90,19 +173,18 @@ void run(const Options& options) {
     step_seconds += shape.count * seconds.sum();
   }
   result["gflops"]["model"] = 1e-9 * matmul_flops_per_step() / step_seconds;
-  result["gflops"]["square_2048"] = square_gflops(*backend, options.type());
+  result["gflops"]["square_2048"] = square_gflops(*backend, options.type(), 2048);
   result["tokens_per_second"] = static_cast<double>(step_tokens) / step_seconds;
-  fmt::print("{}\n", result.dump());
+  return result;
 }
 
 }  // namespace
 }  // namespace trireme::bench
 
 int main(int argc, char** argv) {
-  try {
-    trireme::bench::run(trireme::bench::parse(argc, argv));
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "matmul_ceiling: {}\n", error.what());
-    return 1;
-  }
+  using namespace trireme::bench;
+  return print_result("matmul_ceiling", [&] {
+    const Options options = parse(argc, argv);
+    return options.device == "cuda" ? run_on_gpu(options) : run_on_cpu(options);
+  });
 }

@@ -7,7 +7,7 @@ cd "${1:-$(dirname "$0")/../..}"
 # folder: the pattern that an include of ours must match there.
 declare -A allowed=(
   [kernels]='kernels/'
-  [comm]='(comm/|kernels/(error|tensor)\.h)'
+  [comm]='(comm/|kernels/(backend|cuda/runtime|error|library|tensor)\.h)'
   [model]='(model|comm|kernels)/'
   [io]='(io/|comm/|kernels/(error|philox|tensor)\.h)'
   [app]='(app|io|model|comm|kernels)/'

@@ -8,13 +8,17 @@ root=$PWD
 tidy=$(command -v clang-tidy-19 || command -v clang-tidy)
 mkdir -p "$build/tidy"
 
-# One line a source: the source, then the headers of ours that it includes, as the build found them.
+# One line a source: the source, then the headers of ours that it includes, as the build found them. The compiler cache
+# makes paths relative to the build's folder.
 dependencies() {
   ninja -C "$build" -t deps | awk -v root="$root/" -v build="$build/" '
     function flush() { if (source != "") print source headers; source = headers = "" }
     /^[^ ]/ { flush(); next }
-    NF == 1 && index($1, root) == 1 && index($1, build) != 1 {
-      path = substr($1, length(root) + 1)
+    NF == 1 {
+      path = $1
+      if (index(path, "../") == 1) path = substr(path, 4)
+      else if (index(path, root) == 1 && index(path, build) != 1) path = substr(path, length(root) + 1)
+      else next
       if (path ~ /\.cpp$/) source = path; else headers = headers " " path
     }
     END { flush() }' | sort -u
@@ -37,7 +41,12 @@ check() {
 export -f check
 export build tidy root
 
-dependencies | xargs -r -P "$(nproc)" -I {} bash -c 'check {} || exit 1' || {
+sources=$(dependencies)
+if [ -z "$sources" ]; then
+  echo "clang-tidy: $build holds no compiled source"
+  exit 1
+fi
+xargs -P "$(nproc)" -I {} bash -c 'check {} || exit 1' <<<"$sources" || {
   echo "clang-tidy: see above"
   exit 1
 }

@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <string>
 
+#include "tests/support/programs.h"
+
 namespace trireme {
 namespace {
 
@@ -22,7 +24,7 @@ struct Outcome {
 Outcome run_case(const std::string& name) {
   const auto folder = std::filesystem::read_symlink("/proc/self/exe").parent_path();
   // The outer limit only keeps a broken job from outliving this test: its status, 124, is none that is expected.
-  const std::string command = "TRIREME_TEST_TIMEOUT=1 timeout 100 bash " TRIREME_MPIRUN " 4 " +
+  const std::string command = "TRIREME_TEST_TIMEOUT=1 timeout 100 bash " + test::mpirun_script() + " 4 " +
                               (folder / "test_comm_mpi").string() +
                               " --gtest_also_run_disabled_tests --gtest_filter=WorldTest.DISABLED_" + name + " 2>&1";
   Outcome outcome;

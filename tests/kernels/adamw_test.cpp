@@ -93,6 +93,25 @@ TEST_P(Adamw, ClipNormZeroDoesNotClip) {
   expect_state(args, wanted);
 }
 
+TEST_P(Adamw, DecaysWhereTheMaskSaysSo) {
+  constexpr std::int64_t count = 16 * 32 + 16 * 3 + 5;
+  AdamwArgs masked = arguments(count);
+  masked.decay_mask = tensor_of({2}, DType::i32, {static_cast<double>(0x55555555), 6.0});
+  AdamwArgs all = arguments(count);
+  AdamwArgs none = arguments(count);
+  none.weight_decay = 0.0;
+  for (const AdamwArgs* args : {&masked, &all, &none}) backend().adamw(*args);
+  const Values found = values(masked.value);
+  const Values with = values(all.value);
+  const Values without = values(none.value);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t bit = i / 16;
+    const bool decays = bit < 32 ? bit % 2 == 0 : bit == 33 || bit == 34;
+    const auto at = static_cast<std::size_t>(i);
+    EXPECT_EQ(found[at], decays ? with[at] : without[at]) << i;
+  }
+}
+
 TEST_P(Adamw, DecaysWithoutAGradient) {
   AdamwArgs args = arguments(9);
   args.gradient = tensor_of({9}, DType::f32, Values(9, 0.0));

@@ -19,10 +19,11 @@ struct Sizes {
   }
 };
 
-/// Lengths around the tile of 64, head sizes that fill no panel of 16, grouped queries.
-const std::vector<Sizes> all_sizes = {{1, 1, 1, 1, 1, true},     {2, 5, 2, 2, 8, true},    {1, 64, 1, 1, 64, false},
-                                      {1, 65, 2, 1, 20, true},   {2, 63, 4, 2, 16, false}, {1, 200, 3, 3, 64, true},
-                                      {1, 130, 6, 2, 10, false}, {1, 70, 1, 1, 256, true}};
+/// Lengths around the tile of 64, head sizes that fill no panel of 16, grouped queries, the usual sizes of models.
+const std::vector<Sizes> all_sizes = {{1, 1, 1, 1, 1, true},      {2, 5, 2, 2, 8, true},    {1, 64, 1, 1, 64, false},
+                                      {1, 65, 2, 1, 20, true},    {2, 63, 4, 2, 16, false}, {1, 200, 3, 3, 64, true},
+                                      {1, 130, 6, 2, 10, false},  {1, 70, 1, 1, 256, true}, {2, 96, 4, 2, 64, true},
+                                      {1, 128, 8, 2, 128, false}, {1, 20, 2, 1, 264, true}};
 
 /// One query head: indices into the packed tensor, probabilities, and the definition of attention over them.
 struct Reference {
@@ -110,7 +111,8 @@ TEST_P(Attention, ForwardMatchesTheDefinition) {
     backend().attention(args);
     Reference reference(sizes, args.scale, values(args.qkv));
     reference.run();
-    expect_close(args.out, reference.out);
+    // In bf16 probabilities may be rounded too, and a query with few keys does not average that out.
+    expect_close(args.out, reference.out, (type() == DType::bf16 ? 2.0 : 1.0) * tolerance());
     expect_close_f32(args.log_sum_exp, reference.log_sum_exp);
   }
 }

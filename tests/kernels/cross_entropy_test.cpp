@@ -79,7 +79,8 @@ class CrossEntropy : public KernelTest {
 TRIREME_KERNEL_CASES(CrossEntropy);
 
 TEST_P(CrossEntropy, MatchesTheReferenceForAnySplitOfTheVocabulary) {
-  for (const auto& [rows, vocabulary] : {std::pair<std::int64_t, std::int64_t>{1, 6}, {13, 42}, {6, 6 * 1031}})
+  for (const auto& [rows, vocabulary] :
+       {std::pair<std::int64_t, std::int64_t>{1, 6}, {13, 42}, {6, 6 * 1031}, {3, 6 * 1360}})
     for (const std::int64_t parts : {1, 2, 6})
       check(rows, vocabulary, parts, random_targets(rows, vocabulary), rounded(rows, vocabulary, 3.0));
 }
@@ -90,6 +91,18 @@ TEST_P(CrossEntropy, IgnoredTargetsGiveNoLossAndNoGradient) { check(4, 10, 2, Va
 
 TEST_P(CrossEntropy, LargeLogitsDoNotOverflow) {
   check(2, 4, 2, {0.0, 3.0}, {128.0, 125.0, -128.0, 126.0, -128.0, -128.0, -128.0, -132.0});  // exp(128) is no float
+}
+
+TEST_P(CrossEntropy, NotANumberIsSeen) {
+  Values logits(100, 1.0);
+  logits[60] = std::nan("");
+  const Tensor target = tensor_of({1}, DType::i32, {3.0});
+  const Tensor statistics = empty({3, 1}, DType::f32);
+  const Tensor log_sum_exp = empty({1}, DType::f32);
+  const Tensor loss = tensor_of({1}, DType::f32, {0.0});
+  backend().cross_entropy_statistics({tensor_of({1, 100}, type(), logits), target, 0, statistics});
+  backend().cross_entropy_loss({statistics, target, log_sum_exp, loss});
+  EXPECT_TRUE(std::isnan(values(loss)[0]));
 }
 
 TEST_P(CrossEntropy, GradientMatchesFiniteDifferencesOfTheLoss) {

@@ -68,6 +68,29 @@ TEST_P(Embedding, BackwardAddsEveryRowToItsTokenAndPosition) {
   }
 }
 
+TEST_P(Embedding, BackwardTakesManyRowsAndTokensThatFillHalfTheBatch) {
+  constexpr std::int64_t many = 1200;
+  constexpr std::int64_t rows_here = 500;
+  for (const std::int64_t n : {8, 9}) {
+    Values frequent(many);
+    for (std::size_t i = 0; i < frequent.size(); ++i)
+      frequent[i] = i % 2 == 0 ? 107.0 : philox(1, 2, i)[0] % 700;  // this rank has 100 to 599
+    const Tensor dout = random({4, many / 4, n}, 1);
+    const Tensor dtable = random_tensor({rows_here, n}, DType::f32, 2);
+    Values wanted = values(dtable);
+    const Values gradient = values(dout);
+    for (std::size_t row = 0; row < frequent.size(); ++row) {
+      const std::int64_t token = static_cast<std::int64_t>(frequent[row]) - 100;
+      if (token < 0 || token >= rows_here) continue;
+      for (std::int64_t i = 0; i < n; ++i)
+        wanted[static_cast<std::size_t>(token * n + i)] +=
+            gradient[row * static_cast<std::size_t>(n) + static_cast<std::size_t>(i)];
+    }
+    backend().embedding_backward({tensor_of({4, many / 4}, DType::i32, frequent), dout, 100, dtable, Tensor()});
+    expect_close_f32(dtable, wanted);
+  }
+}
+
 TEST_P(Embedding, RefusesTooFewPositions) {
   const Tensor tokens = tensor_of({1, 4}, DType::i32, Values(4, 0.0));
   EXPECT_THROW(backend().embedding({tokens, random({5, 8}, 1), random({3, 8}, 2), 0, empty({1, 4, 8})}), Error);

@@ -77,7 +77,8 @@ inline void expect_values_close(const Values& actual, const Values& wanted, doub
 
 /// One backend a device for the whole test program; 2 threads on the CPU so that threads meet on any machine.
 inline Backend& backend_of(DeviceKind device) {
-  static std::map<DeviceKind, std::unique_ptr<Backend>> backends;
+  // Never destroyed: a vendor's library may be gone by then.
+  static auto& backends = *new std::map<DeviceKind, std::unique_ptr<Backend>>;
   auto& backend = backends[device];
   if (!backend) backend = device == DeviceKind::cpu ? make_cpu_backend(2) : make_cuda_backend(0);
   return *backend;

@@ -56,9 +56,9 @@ Values mapped(Values values, Function function) {
   return values;
 }
 
-TEST_P(Matmul, EveryTransposeAndSizesThatFitNoBlock) {
-  const std::vector<std::tuple<int, int, int>> sizes = {
-      {1, 1, 1}, {3, 5, 7}, {17, 33, 65}, {64, 96, 128}, {130, 1, 70}};
+TEST_P(Matmul, EveryTransposeAndSizesThatFitBlocksOrNone) {
+  const std::vector<std::tuple<int, int, int>> sizes = {{1, 1, 1},    {3, 5, 7},   {17, 33, 65}, {64, 96, 128},
+                                                        {130, 1, 70}, {8, 16, 24}, {48, 40, 136}};
   for (const auto& [m, n, k] : sizes) {
     for (const bool transpose_a : {false, true}) {
       for (const bool transpose_b : {false, true}) {
@@ -113,6 +113,39 @@ TEST_P(Matmul, InputGradientGoesThroughTheActivation) {
   }
 }
 
+TEST_P(Matmul, ActivationsOfSizesThatFitNoBlock) {
+  const Tensor x = random({6, 11}, 1);
+  const Tensor weight = random({13, 11}, 2, 0.3);
+  MatmulArgs args = multiply(x, weight, empty({6, 13}));
+  args.transpose_b = true;
+  args.bias = random({13}, 3);
+  args.activation = Activation::gelu;
+  args.pre_activation = empty({6, 13});
+  backend().matmul(args);
+  const Values wanted = product(values(x), values(weight), 6, 13, 11, false, true, values(args.bias));
+  expect_close(args.pre_activation, wanted);
+  expect_close(args.out, mapped(wanted, gelu));
+
+  MatmulArgs back = multiply(random({6, 11}, 4), random({11, 13}, 5, 0.3), empty({6, 13}));
+  back.activation = Activation::gelu;
+  back.gradient_at = args.pre_activation;
+  Values gradient = product(values(back.a), values(back.b), 6, 13, 11, false, false);
+  const Values at = values(back.gradient_at);
+  for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] *= slope(Activation::gelu, at[i]);
+  backend().matmul(back);
+  expect_close(back.out, gradient);
+}
+
+TEST_P(Matmul, BiasOfAnF32Result) {
+  const Tensor x = random({16, 32}, 1);
+  const Tensor weight = random({24, 32}, 2);
+  MatmulArgs args = multiply(x, weight, empty({16, 24}, DType::f32));
+  args.transpose_b = true;
+  args.bias = random({24}, 3);
+  backend().matmul(args);
+  expect_close_f32(args.out, product(values(x), values(weight), 16, 24, 32, false, true, values(args.bias)));
+}
+
 TEST_P(Matmul, WeightGradientIsAddedInF32) {
   const Tensor dy = random({3, 50, 24}, 1);
   const Tensor x = random({3, 50, 40}, 2);
@@ -123,6 +156,27 @@ TEST_P(Matmul, WeightGradientIsAddedInF32) {
   args.accumulate = true;
   backend().matmul(args);
   expect_close_f32(dweight, wanted);
+}
+
+TEST_P(Matmul, BiasGradientComesWithTheWeightGradient) {
+  for (const auto& [m, n, k] : std::vector<std::tuple<int, int, int>>{{24, 40, 150}, {64, 32, 128}, {7, 5, 33}}) {
+    const Tensor dy = random({k, m}, 1);
+    const Tensor x = random({k, n}, 2);
+    for (const bool accumulate : {false, true}) {
+      SCOPED_TRACE(fmt::format("m {} n {} k {} accumulate {}", m, n, k, accumulate));
+      MatmulArgs args = multiply(dy, x, accumulate ? random_tensor({m, n}, DType::f32, 3) : empty({m, n}, DType::f32));
+      args.transpose_a = true;
+      args.accumulate = accumulate;
+      args.bias_gradient = random_tensor({m}, DType::f32, 4);
+      const Values start = accumulate ? values(args.out) : Values{};
+      const Values dweight = product(values(dy), values(x), m, n, k, true, false, start);
+      const Values ones(static_cast<std::size_t>(k), 1.0);
+      const Values dbias = product(ones, values(dy), 1, m, k, false, false, values(args.bias_gradient));
+      backend().matmul(args);
+      expect_close_f32(args.out, dweight);
+      expect_close_f32(args.bias_gradient, dbias);
+    }
+  }
 }
 
 TEST_P(Matmul, ColumnSumsAreAdded) {

@@ -1,3 +1,4 @@
+#include "finite_differences.h"
 #include "thread_invariance.h"
 
 namespace trireme {
@@ -34,20 +35,34 @@ double objective(NormKind kind, const Values& x, const Values& weight, const Val
   return total;
 }
 
-/// Central differences of `function` at every element of `at`.
-template <typename Function>
-Values differences(Values at, const Function& function) {
-  constexpr double step = 1e-5;
-  Values result(at.size());
-  for (std::size_t i = 0; i < at.size(); ++i) {
-    const double middle = at[i];
-    at[i] = middle + step;
-    const double above = function(at);
-    at[i] = middle - step;
-    result[i] = (above - function(at)) / (2.0 * step);
-    at[i] = middle;
+struct Gradients {
+  Values dx, dweight, dbias;
+};
+
+Gradients backward_reference(NormKind kind, const Values& x, const Values& weight, const Values& dy) {
+  const std::size_t n = weight.size();
+  const Reference forward = norm_reference(kind, x, Values(n, 1.0), {}, 1e-5);
+  Gradients result{Values(x.size()), Values(n), Values(n)};
+  for (std::size_t row = 0; row < x.size() / n; ++row) {
+    const double* normal = &forward.y[row * n];
+    const double* gradient = &dy[row * n];
+    double mean = 0.0;
+    double slope = 0.0;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (kind == NormKind::layer) mean += gradient[i] * weight[i] / static_cast<double>(n);
+      slope += gradient[i] * weight[i] * normal[i] / static_cast<double>(n);
+      result.dweight[i] += gradient[i] * normal[i];
+      result.dbias[i] += gradient[i];
+    }
+    for (std::size_t i = 0; i < n; ++i)
+      result.dx[row * n + i] = forward.inverse_deviation[row] * (gradient[i] * weight[i] - mean - normal[i] * slope);
   }
   return result;
+}
+
+Values sum_of(Values a, const Values& b) {
+  std::transform(a.begin(), a.end(), b.begin(), a.begin(), std::plus<>());
+  return a;
 }
 
 class Norm : public KernelTest {
@@ -160,6 +175,42 @@ TEST_P(Norm, BackwardAddsTheResidualGradientAndMayOverwriteIt) {
     for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] += residual[i];
     backend().norm_backward_input(args);
     expect_close(args.dx, wanted);
+  }
+}
+
+// Long rows and many rows, in the lengths at which a GPU shares the work differently.
+TEST_P(Norm, AllOfItMatchesTheFormulasInAnySize) {
+  for (const NormKind kind : kinds) {
+    for (const auto& [rows, n] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+             {700, 7}, {1100, 24}, {3, 515}, {3, 1000}, {2, 1600}, {2, 4096}, {1, 5000}, {1, 8200}}) {
+      SCOPED_TRACE(n);
+      NormArgs args = arguments(kind, rows, n);
+      args.residual = random({rows, n}, 4, 2.0);
+      args.sum = empty({rows, n});
+      backend().norm(args);
+      expect_close(args.sum, sum_of(values(args.x), values(args.residual)));
+      const Values x = values(args.sum);
+      const Values weight = values(args.weight);
+      const Reference wanted = norm_reference(kind, x, weight, values(args.bias), 1e-5);
+      expect_close(args.y, wanted.y);
+      if (kind == NormKind::layer) expect_close_f32(args.mean, wanted.mean);
+      expect_close_f32(args.inverse_deviation, wanted.inverse_deviation);
+
+      const Tensor dy = random({rows, n}, 6);
+      const Tensor residual_gradient = random({rows, n}, 7);
+      const Gradients gradients = backward_reference(kind, x, weight, values(dy));
+      const Tensor dx = empty({rows, n});
+      backend().norm_backward_input(
+          {kind, args.sum, dy, args.weight, args.mean, args.inverse_deviation, residual_gradient, dx});
+      expect_close(dx, sum_of(gradients.dx, values(residual_gradient)));
+      const Tensor dweight = random_tensor({n}, DType::f32, 8);
+      const Tensor dbias = random_tensor({n}, DType::f32, 9);
+      const Values dweight_before = values(dweight);
+      const Values dbias_before = values(dbias);
+      backend().norm_backward_weight({kind, args.sum, dy, args.mean, args.inverse_deviation, dweight, dbias});
+      expect_close_f32(dweight, sum_of(gradients.dweight, dweight_before));
+      expect_close_f32(dbias, sum_of(gradients.dbias, dbias_before));
+    }
   }
 }
 

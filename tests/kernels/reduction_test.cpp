@@ -1,3 +1,5 @@
+#include <numeric>
+
 #include "thread_invariance.h"
 
 namespace trireme {
@@ -45,6 +47,41 @@ TEST_P(Reduction, NotANumberIsSeen) {
   const Tensor norm = scalar(0.0);
   backend().add_sum_of_squares(tensor_of({5000}, DType::f32, one_bad), norm);
   EXPECT_TRUE(std::isnan(values(norm)[0]));
+}
+
+TEST_P(Reduction, TakesPartsThatBeginAnywhere) {
+  const Tensor x = random_tensor({5000}, DType::f32, 1);
+  const Values all = values(x);
+  for (const std::int64_t first : {1, 4, 6}) {
+    const Tensor norm = scalar(0.0);
+    backend().add_sum_of_squares(x.view(first, {4900}), norm);
+    expect_close(norm, {std::inner_product(all.begin() + first, all.begin() + first + 4900, all.begin() + first, 0.0)});
+  }
+}
+
+class ColumnSums : public KernelTest {
+ protected:
+  static void check(const Tensor& x) {
+    const std::int64_t n = x.shape().columns();
+    const Tensor out = random_tensor({n}, DType::f32, 2);
+    Values wanted = values(out);
+    const Values terms = values(x);
+    for (std::size_t i = 0; i < terms.size(); ++i) wanted[i % static_cast<std::size_t>(n)] += terms[i];
+    backend().add_column_sums(x, out);
+    expect_close_f32(out, wanted);
+  }
+};
+TRIREME_KERNEL_CASES(ColumnSums);
+
+TEST_P(ColumnSums, AreAddedInAnySize) {
+  for (const auto& [rows, n] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {1, 1}, {3, 8}, {2000, 24}, {700, 7}, {33, 515}, {40, 2056}, {1, 16000}})
+    check(random({rows, n}, 1));
+}
+
+TEST_P(ColumnSums, TakePartsThatBeginAnywhere) {
+  const Tensor x = random({1000}, 1);
+  for (const std::int64_t first : {1, 2, 8}) check(x.view(first, {60, 16}));
 }
 
 TEST(ReductionThreads, ChangeNoBit) {

@@ -6,34 +6,38 @@ namespace {
 class Rotary : public KernelTest {};
 TRIREME_KERNEL_CASES(Rotary);
 
-RotaryArgs arguments(const Tensor& qkv) {
+RotaryArgs arguments(const Tensor& qkv, int head_size = 6) {
   RotaryArgs args;
   args.heads = 4;
   args.key_value_heads = 2;
-  args.head_size = 6;
+  args.head_size = head_size;
   args.first_position = 3;
   args.qkv = qkv;
   return args;
 }
 
 TEST_P(Rotary, RotatesQueriesAndKeysAndLeavesValues) {
-  const Tensor qkv = random({2, 9, 48}, 1);
-  Values wanted = values(qkv);
-  for (std::size_t row = 0; row < 18; ++row) {
-    const double position = 3.0 + static_cast<double>(row % 9);
-    for (std::size_t head = 0; head < 6; ++head) {
-      for (std::size_t i = 0; i < 3; ++i) {
-        const double angle = position * std::pow(10000.0, -static_cast<double>(i) / 3.0);
-        double& x = wanted[row * 48 + head * 6 + i];
-        double& y = wanted[row * 48 + head * 6 + i + 3];
-        const double old_x = x;
-        x = old_x * std::cos(angle) - y * std::sin(angle);
-        y = y * std::cos(angle) + old_x * std::sin(angle);
+  for (const std::size_t size : {6, 32, 272}) {
+    SCOPED_TRACE(size);
+    const std::size_t half = size / 2;
+    const Tensor qkv = random({10, 3, static_cast<std::int64_t>(8 * size)}, 1);
+    Values wanted = values(qkv);
+    for (std::size_t row = 0; row < 30; ++row) {
+      const double position = 3.0 + static_cast<double>(row % 3);
+      for (std::size_t head = 0; head < 6; ++head) {
+        for (std::size_t i = 0; i < half; ++i) {
+          const double angle = position * std::pow(10000.0, -static_cast<double>(i) / static_cast<double>(half));
+          double& x = wanted[(row * 8 + head) * size + i];
+          double& y = wanted[(row * 8 + head) * size + i + half];
+          const double old_x = x;
+          x = old_x * std::cos(angle) - y * std::sin(angle);
+          y = y * std::cos(angle) + old_x * std::sin(angle);
+        }
       }
     }
+    backend().rotary(arguments(qkv, static_cast<int>(size)));
+    expect_close(qkv, wanted);
   }
-  backend().rotary(arguments(qkv));
-  expect_close(qkv, wanted);
 }
 
 TEST_P(Rotary, InverseRotatesBack) {

@@ -17,7 +17,8 @@ Values softmax_reference(Values x, std::size_t n) {
 class Softmax : public KernelTest {};
 TRIREME_KERNEL_CASES(Softmax);
 
-const std::vector<std::pair<std::int64_t, std::int64_t>> sizes = {{1, 1}, {7, 1}, {1, 13}, {33, 100}, {3, 5003}};
+const std::vector<std::pair<std::int64_t, std::int64_t>> sizes = {{1, 1},  {7, 1},    {1, 13},   {33, 100}, {3, 5003},
+                                                                  {5, 24}, {2, 1600}, {2, 4096}, {1, 5000}, {1, 8200}};
 
 TEST_P(Softmax, MatchesTheReference) {
   for (const auto& [rows, n] : sizes) {

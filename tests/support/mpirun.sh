@@ -8,4 +8,7 @@ export OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_rmaps_base_oversubscribe=1
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 # Open MPI does not free all that it takes, and unloads the modules that would name it.
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0}"
+# An unpacked bundle brings its own.
+bundled=$(cd "$(dirname "$0")/../../bin" 2>/dev/null && pwd) || true
+PATH=${bundled:+$bundled:}$PATH
 exec mpirun -n "$ranks" --bind-to none "$@"

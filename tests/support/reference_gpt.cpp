@@ -32,7 +32,7 @@ class Reference {
   }
 
  private:
-  bool has(const std::string& name) const { return all_.count(name) > 0; }
+  bool has(const std::string& name) const { return all_.contains(name); }
 
   static Vector product(const Vector& matrix, const Vector& x) {
     Vector y(matrix.size() / x.size());

@@ -1,0 +1,103 @@
+#include <cmath>
+
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/elements.h"
+#include "kernels/cuda/state.h"
+
+namespace trireme {
+namespace cuda {
+namespace {
+
+/// Constants of one step in the precision of the kernel, derived in double: bias corrections are 1 - beta^step.
+struct AdamwStep {
+  explicit AdamwStep(const AdamwArgs& args)
+      : beta1(static_cast<float>(args.beta1)),
+        beta2(static_cast<float>(args.beta2)),
+        rest1(static_cast<float>(1.0 - args.beta1)),
+        rest2(static_cast<float>(1.0 - args.beta2)),
+        rate(static_cast<float>(args.learning_rate / (1.0 - std::pow(args.beta1, static_cast<double>(args.step))))),
+        root_correction(
+            static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(args.beta2, static_cast<double>(args.step))))),
+        epsilon(static_cast<float>(args.epsilon)),
+        decay(static_cast<float>(args.learning_rate * args.weight_decay)),
+        clip_norm(args.clip_norm) {}
+  float beta1, beta2, rest1, rest2, rate, root_correction, epsilon, decay;
+  double clip_norm;
+};
+
+struct Adamw {
+  AdamwStep step;
+  float* value;
+  const float* gradient;
+  float* first;
+  float* second;
+  __nv_bfloat16* working;               ///< null: no copy
+  const double* gradient_norm_squared;  ///< null: no clipping
+  const std::int32_t* decay_mask;       ///< null: all elements decay
+  template <int width>
+  struct Inputs {
+    Piece<float, width> value, gradient, first, second;
+  };
+  template <int width>
+  __device__ Inputs<width> load(std::int64_t at) const {
+    return {load_piece<width>(value + at), load_piece<width>(gradient + at), load_piece<width>(first + at),
+            load_piece<width>(second + at)};
+  }
+  template <int width>
+  __device__ void store(std::int64_t at, Inputs<width> in) const {
+    const float scale = gradient_scale();
+    const float decay = decays(at) ? step.decay : 0.0F;
+    Piece<__nv_bfloat16, width> copy;
+    for (int i = 0; i < width; ++i) {
+      const float g = in.gradient.values[i] * scale;
+      const float m = step.beta1 * in.first.values[i] + step.rest1 * g;
+      const float v = step.beta2 * in.second.values[i] + step.rest2 * g * g;
+      in.first.values[i] = m;
+      in.second.values[i] = v;
+      const float denominator = sqrtf(v) * step.root_correction + step.epsilon;
+      in.value.values[i] -= step.rate * m / denominator + decay * in.value.values[i];
+      copy.values[i] = from_f32<__nv_bfloat16>(in.value.values[i]);
+    }
+    store_piece(first + at, in.first);
+    store_piece(second + at, in.second);
+    store_piece(value + at, in.value);
+    if (working != nullptr) store_piece(working + at, copy);
+  }
+  /// A bit of the mask is for 16 elements, so a piece has one.
+  __device__ __forceinline__ bool decays(std::int64_t at) const {
+    return decay_mask == nullptr || (static_cast<unsigned>(decay_mask[at / 512]) >> (at / 16 % 32) & 1U) != 0;
+  }
+  __device__ __forceinline__ float gradient_scale() const {
+    if (gradient_norm_squared == nullptr) return 1.0F;
+    const double norm = sqrt(*gradient_norm_squared);
+    return norm > step.clip_norm ? static_cast<float>(step.clip_norm / norm) : 1.0F;
+  }
+};
+
+}  // namespace
+}  // namespace cuda
+
+using namespace cuda;
+
+void CudaBackend::adamw(const AdamwArgs& args) {
+  const std::int64_t count = args.value.elements();
+  expect_elements("adamw gradient", args.gradient, count);
+  expect_elements("adamw first_moment", args.first_moment, count);
+  expect_elements("adamw second_moment", args.second_moment, count);
+  if (!args.working.empty()) expect_elements("adamw working", args.working, count);
+  if (!args.decay_mask.empty()) expect_elements("adamw decay_mask", args.decay_mask, (count + 511) / 512);
+  const bool clips = !args.gradient_norm_squared.empty() && args.clip_norm > 0.0;
+  const Adamw operation = {.step = AdamwStep(args),
+                           .value = writable<float>(args.value),
+                           .gradient = elements_of<float>(args.gradient),
+                           .first = writable<float>(args.first_moment),
+                           .second = writable<float>(args.second_moment),
+                           .working = writable<__nv_bfloat16>(args.working),
+                           .gradient_norm_squared = clips ? args.gradient_norm_squared.data<double>() : nullptr,
+                           .decay_mask = args.decay_mask.empty() ? nullptr : args.decay_mask.data<std::int32_t>()};
+  const bool packed =
+      at_packs({operation.value, operation.gradient, operation.first, operation.second, operation.working});
+  for_elements<Pack<float>::size>(state_->compute.get(), count, packed, operation);
+}
+
+}  // namespace trireme

@@ -1,0 +1,109 @@
+// Training on a GPU: the same run as on the CPU, on any layout, stopped and restarted anywhere. Several ranks share one
+// GPU here: their tensors go through host memory.
+#include <gtest/gtest.h>
+
+#include "kernels/backend.h"
+#include "tests/app/training_support.h"
+
+namespace trireme {
+namespace {
+
+using test::Layout;
+
+class CudaTraining : public test::TrainingTest {
+ protected:
+  void SetUp() override {
+    if (cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
+  }
+  std::vector<nlohmann::json> train_on(const std::string& device, const Layout& layout, int steps,
+                                       const std::string& name, const std::string& more = "") {
+    return train(layout, steps, name, "--train.device=" + device + " " + more);
+  }
+  /// Devices add in another order, so they agree to rounding, which a few steps make larger.
+  static void expect_same_run(const std::vector<nlohmann::json>& found, const std::vector<nlohmann::json>& wanted) {
+    ASSERT_EQ(found.size(), wanted.size());
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      const double loss = wanted[i]["loss"];
+      const double norm = wanted[i]["grad_norm"];
+      EXPECT_NEAR(found[i]["loss"], loss, 1e-4 * loss) << "step " << i + 1;
+      EXPECT_NEAR(found[i]["grad_norm"], norm, 1e-3 * norm) << "step " << i + 1;
+    }
+  }
+};
+
+constexpr const char* llama =
+    "--model.norm=rms --model.activation=swiglu --model.positions=rotary --model.key_value_heads=2 --model.bias=false "
+    "--model.feed_forward=64 --model.tie_embeddings=false";
+
+TEST_F(CudaTraining, IsTheRunOfTheCpu) {
+  expect_same_run(train_on("cuda", {1, 1, 1}, 6, "cuda"), train_on("cpu", {1, 1, 1}, 6, "cpu"));
+  expect_same_run(train_on("cuda", {1, 1, 1}, 4, "cuda_llama", llama),
+                  train_on("cpu", {1, 1, 1}, 4, "cpu_llama", llama));
+}
+
+TEST_F(CudaTraining, EveryLayoutIsTheSameRun) {
+  const auto wanted = train_on("cpu", {1, 1, 1}, 4, "one");
+  for (const Layout layout : {Layout{2, 1, 1}, Layout{1, 2, 1}, Layout{1, 1, 2}, Layout{1, 2, 2}}) {
+    SCOPED_TRACE(layout.name());
+    expect_same_run(train_on("cuda", layout, 4, layout.name()), wanted);
+  }
+}
+
+TEST_F(CudaTraining, TwoRunsAreBitIdentical) {
+  for (const char* precision : {"--train.precision=fp32", "--train.precision=bf16"})
+    expect_identical(train_on("cuda", {1, 1, 1}, 4, "first", precision),
+                     train_on("cuda", {1, 1, 1}, 4, "second", precision));
+}
+
+TEST_F(CudaTraining, ARecordedStepIsTheStep) {
+  const std::string graph = "--model.dropout=0 --train.cuda_graph=";
+  expect_identical(train_on("cuda", {1, 1, 1}, 5, "recorded", graph + "true"),
+                   train_on("cuda", {1, 1, 1}, 5, "enqueued", graph + "false"));
+}
+
+TEST_F(CudaTraining, ACheckpointGoesOnOnTheOtherDevice) {
+  const auto wanted = train_on("cpu", {1, 1, 1}, 6, "at_once");
+  train_on("cpu", {1, 1, 1}, 2, "moved", checkpoints("moved"));
+  train_on("cuda", {2, 1, 1}, 4, "moved", checkpoints("moved"));
+  expect_same_run(train_on("cpu", {1, 1, 1}, 6, "moved", checkpoints("moved")), wanted);
+}
+
+TEST_F(CudaTraining, RestartIsBitIdentical) {
+  const std::string bf16 = "--train.precision=bf16 ";
+  const auto wanted = train_on("cuda", {1, 1, 1}, 6, "at_once", bf16);
+  train_on("cuda", {1, 1, 1}, 3, "halves", bf16 + checkpoints("halves"));
+  expect_identical(train_on("cuda", {1, 1, 1}, 6, "halves", bf16 + checkpoints("halves")), wanted);
+}
+
+TEST_F(CudaTraining, EvaluatesAndSamples) {
+  train_on("cuda", {1, 1, 1}, 3, "run", checkpoints("run"));
+  const auto loss = [&](const std::string& device) {
+    const auto result =
+        test::run_trireme("eval --train.device=" + device + " --train.global_batch=4 " +
+                          "--data.validation=" + (*shared / "validation.h5").string() + checkpoints("run"));
+    EXPECT_EQ(result.status, 0) << result.err;
+    return std::stod(result.out.substr(result.out.find("loss ") + 5));
+  };
+  const double wanted = loss("cpu");
+  EXPECT_NEAR(loss("cuda"), wanted, 1e-4 * wanted);
+  const auto sample = test::run_trireme("sample --train.device=cuda --prompt=天地 --tokens=5 " + checkpoints("run"));
+  EXPECT_EQ(sample.status, 0) << sample.err;
+  EXPECT_TRUE(sample.out.starts_with("天地")) << sample.out;
+}
+
+TEST_F(CudaTraining, LongBf16StaysWithin1PercentOfFp32) {
+  const std::string quickstart =
+      "--model.layers=4 --model.hidden=192 --model.heads=6 --model.context=128 --model.norm=rms "
+      "--model.activation=swiglu --model.positions=rotary --model.bias=false --model.dropout=0 --train.global_batch=16 "
+      "--train.micro_batch=4 --train.precision=";
+  const auto exact = train_on("cuda", {1, 1, 1}, 200, "fp32", quickstart + "fp32");
+  const auto rounded = train_on("cuda", {1, 1, 1}, 200, "bf16", quickstart + "bf16");
+  ASSERT_EQ(rounded.size(), exact.size());
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    const double loss = exact[i]["loss"];
+    EXPECT_NEAR(rounded[i]["loss"], loss, 0.01 * loss) << "step " << i + 1;
+  }
+}
+
+}  // namespace
+}  // namespace trireme

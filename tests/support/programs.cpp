@@ -1,0 +1,23 @@
+#include "tests/support/programs.h"
+
+#include <cstdlib>
+
+namespace trireme::test {
+namespace {
+
+std::string found(const char* variable, const char* built) {
+  const char* bundled = std::getenv(variable);
+  std::string word;
+  for (const char letter : std::string(bundled ? bundled : built)) {
+    if (letter == ' ') word += '\\';
+    word += letter;
+  }
+  return word;
+}
+
+}  // namespace
+
+std::string trireme_executable() { return found("TRIREME_EXECUTABLE", TRIREME_EXECUTABLE); }
+std::string mpirun_script() { return found("TRIREME_MPIRUN", TRIREME_MPIRUN); }
+
+}  // namespace trireme::test

@@ -1,0 +1,13 @@
+// The programs that tests start: where this build put them, or, in an unpacked bundle, where its launcher says.
+// As words of a shell's command line: spaces are escaped.
+#pragma once
+
+#include <string>
+
+namespace trireme::test {
+
+std::string trireme_executable();
+/// tests/support/mpirun.sh
+std::string mpirun_script();
+
+}  // namespace trireme::test
