@@ -61,6 +61,9 @@ void declare_training(std::vector<Option>& options) {
       .choice<DType>("precision", &TrainOptions::precision, "of activations and products",
                      {{"fp32", DType::f32}, {"bf16", DType::bf16}})
       .used_by(for_train)
+      .flag("deterministic", &TrainOptions::deterministic,
+            "false: faster gradients of attention on a GPU, in any order")
+      .flag("tf32", &TrainOptions::tf32, "on a GPU: fp32 products keep 10 bits of their operands' fractions")
       .flag("cuda_graph", &TrainOptions::cuda_graph, "on a GPU: record a step once and replay it (not with dropout)")
       .number("validate_every", &TrainOptions::validate_every, "steps between validations; 0: only at the end")
       .used_by(for_train | for_eval)

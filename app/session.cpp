@@ -13,10 +13,13 @@
 namespace trireme {
 namespace {
 
-std::unique_ptr<Backend> make_backend(DeviceChoice choice, const World& world) {
-  const bool cuda = choice == DeviceChoice::cuda || (choice == DeviceChoice::automatic && cuda_device_count() > 0);
+std::unique_ptr<Backend> make_backend(const TrainOptions& options, const World& world) {
+  const int gpus = options.device == DeviceChoice::cpu ? 0 : cuda_device_count();
+  const bool cuda = gpus > 0 || options.device == DeviceChoice::cuda;
   // More ranks than GPUs share them; without any, the backend says what it looked for.
-  if (cuda) return make_cuda_backend(world.local_rank() % std::max(1, cuda_device_count()));
+  if (cuda)
+    return make_cuda_backend(world.local_rank() % std::max(1, gpus),
+                             {.deterministic = options.deterministic, .tf32 = options.tf32});
   return make_cpu_backend(threads_per_rank(world));
 }
 
@@ -57,7 +60,7 @@ Session::Session(const Configuration& configuration, World& world, TokenizerBlob
   architecture_ = make_gpt(configuration_.model, parallel.tensor, type());
   layout_ = resolve_layout({.data = parallel.data, .tensor = parallel.tensor, .pipeline = parallel.pipeline},
                            limits_of(configuration_, architecture_, world_));
-  backend_ = make_backend(configuration_.train.device, world_);
+  backend_ = make_backend(configuration_.train, world_);
   groups_ = std::make_unique<DeviceGroups>(world_, *backend_);
   make_groups();
   make_stage();

@@ -47,6 +47,9 @@ class Session {
   /// Parameters of the whole model, each counted once. Collective.
   std::int64_t parameter_count();
 
+  /// For a rank that fails while others may wait for it: gives up what is under way between GPUs.
+  void abandon() noexcept { groups_->abort(); }
+
   /// Adds up the gradients of parameters that live on several stages.
   void reduce_shared_gradients();
 

@@ -38,6 +38,16 @@ class Run {
   }
 
   ExitStatus go() {
+    try {
+      return steps();
+    } catch (...) {
+      session_.abandon();
+      throw;
+    }
+  }
+
+ private:
+  ExitStatus steps() {
     const StopSignal signal;
     while (step_ < configuration_.train.steps) {
       const StepResult result = trainer_->step(signal.received());
@@ -50,7 +60,6 @@ class Run {
     return ExitStatus::done;
   }
 
- private:
   static std::shared_ptr<TokenDataset> open(const std::vector<std::filesystem::path>& files, const char* key) {
     if (files.empty()) refuse("{} is not set; it names the data sets that 'trireme pack' made", key);
     return std::make_shared<TokenDataset>(files);

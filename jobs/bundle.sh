@@ -39,7 +39,7 @@ mkdir -p "$bundle"/{bin,build,lib,programs,openmpi/{plugins,etc},pmix,jobs,tests
 # Programs, and the launchers under whose names users start them.
 programs=()
 for file in "$build"/{trireme,test_*,bench_*}; do
-  [ -f "$file" ] && [ -x "$file" ] && programs+=("$file")
+  if [ -f "$file" ] && [ -x "$file" ] && [[ $file != *_emulated ]]; then programs+=("$file"); fi
 done
 cp -L "${programs[@]}" "$bundle/programs"
 strip "$bundle"/programs/*

@@ -310,8 +310,12 @@ class Backend {
 
 /// CPU backend. threads = 0 takes what OpenMP would (OMP_NUM_THREADS or the cores this process is bound to).
 std::unique_ptr<Backend> make_cpu_backend(int threads = 0);
+struct CudaOptions {
+  bool deterministic = true;  ///< false: gradients of attention are summed in any order, in less time and memory
+  bool tf32 = false;          ///< f32 products and convolutions may keep 10 bits of their operands' fractions
+};
 /// CUDA backend on the device with that number; refuses with what is missing when there is no toolkit or device.
-std::unique_ptr<Backend> make_cuda_backend(int device);
+std::unique_ptr<Backend> make_cuda_backend(int device, const CudaOptions& options = {});
 /// Number of usable CUDA devices; 0 in a build without CUDA.
 int cuda_device_count();
 

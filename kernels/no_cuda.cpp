@@ -4,7 +4,7 @@
 
 namespace trireme {
 
-std::unique_ptr<Backend> make_cuda_backend(int device) {
+std::unique_ptr<Backend> make_cuda_backend(int device, const CudaOptions& /*options*/) {
   refuse("train.device=cuda (device {}): this trireme was built without CUDA; use train.device=cpu", device);
 }
 

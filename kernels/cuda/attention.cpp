@@ -74,14 +74,14 @@ void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
   const cudaStream_t stream = state_->compute.get();
   if (!is_for_cudnn(sizes, {&forward.qkv, &forward.out, &forward.log_sum_exp, &args.dout, &args.dqkv}))
     return cuda::plain_attention_backward(args, *this, stream);
-  const auto& planned = state_->cudnn.attention_backward(sizes, stream);
+  const auto& planned = state_->cudnn.attention_backward(sizes, state_->options.deterministic, stream);
   if (!planned.plan) {
     warn_once(planned.refusal);
     return cuda::plain_attention_backward(args, *this, stream);
   }
   const Tensor dots = allocate({sizes.batch, sizes.heads, sizes.time}, DType::f32);
   Tensor dquery_sum;
-  if (cuda::Cudnn::allow_any_order)
+  if (!state_->options.deterministic)
     dquery_sum = allocate({sizes.batch, sizes.heads, sizes.time, sizes.size}, DType::f32);
   const Heads heads(forward.qkv, sizes);
   const Heads gradients(args.dqkv, sizes);

@@ -1,4 +1,3 @@
-#include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/state.h"
 #include "kernels/error.h"
 
@@ -8,12 +7,8 @@ namespace {
 using cuda::ConvolutionProblem;
 using Kind = cuda::CudnnGraph::Convolution;
 
-ConvolutionProblem problem_of(Kind kind, const ConvolutionSizes& sizes, DType type) {
-  return {.kind = kind,
-          .sizes = sizes,
-          .type = type,
-          .full_f32 = type == DType::f32 && !cuda::CublasLt::allow_tf32,
-          .add = false};
+ConvolutionProblem problem_of(Kind kind, const ConvolutionSizes& sizes, DType type, bool tf32) {
+  return {.kind = kind, .sizes = sizes, .type = type, .full_f32 = type == DType::f32 && !tf32, .add = false};
 }
 
 const cuda::CudnnPlan& plan_of(const cuda::Cudnn::Planned& planned) {
@@ -42,7 +37,7 @@ void deliver(Backend& backend, const Tensor& result, const Tensor& meant) {
 }  // namespace
 
 void CudaBackend::convolution(const ConvolutionArgs& args) {
-  ConvolutionProblem problem = problem_of(Kind::forward, sizes_of(args), args.x.dtype());
+  ConvolutionProblem problem = problem_of(Kind::forward, sizes_of(args), args.x.dtype(), state_->options.tf32);
   if (problem.sizes.batch == 0) return;
   problem.add = !args.bias.empty();
   const auto& planned = state_->cudnn.convolution(problem, state_->compute.get());
@@ -60,7 +55,8 @@ void CudaBackend::convolution(const ConvolutionArgs& args) {
 }
 
 void CudaBackend::convolution_backward_data(const ConvolutionBackwardDataArgs& args) {
-  const ConvolutionProblem problem = problem_of(Kind::data_gradient, sizes_of(args), args.dy.dtype());
+  const ConvolutionProblem problem =
+      problem_of(Kind::data_gradient, sizes_of(args), args.dy.dtype(), state_->options.tf32);
   if (problem.sizes.batch == 0) return;
   const auto& planned = state_->cudnn.convolution(problem, state_->compute.get());
   const Tensor dy = aligned_input(*this, args.dy);
@@ -77,7 +73,7 @@ void CudaBackend::convolution_backward_data(const ConvolutionBackwardDataArgs& a
 /// cuDNN adds an f32 gradient of bf16 images to what is there only where channels and outputs are multiples of 8 in
 /// one group. Elsewhere the images are widened: f32 engines know every shape, and tf32 holds bf16 exactly.
 void CudaBackend::convolution_backward_filter(const ConvolutionBackwardFilterArgs& args) {
-  ConvolutionProblem problem = problem_of(Kind::filter_gradient, sizes_of(args), args.x.dtype());
+  ConvolutionProblem problem = problem_of(Kind::filter_gradient, sizes_of(args), args.x.dtype(), state_->options.tf32);
   if (problem.sizes.batch == 0) return;
   const cudaStream_t stream = state_->compute.get();
   Tensor x = args.x;

@@ -197,7 +197,6 @@ int family_of(const cublasLtMatmulAlgo_t& algorithm) {
 struct CublasLt::State {
   struct Key {
     LtProduct product;
-    bool tf32 = false;
     std::array<std::uint32_t, 5> alignments{};     ///< of a, b, out, bias, aux
     auto operator<=>(const Key&) const = default;  // NOLINT(modernize-use-nullptr): takes <=> for a pointer
   };
@@ -251,7 +250,7 @@ Plan CublasLt::State::make_plan(const LtProduct& product, const LtOperands& oper
   plan.a = product.transpose_a ? layout_of(k, m, product.input) : layout_of(m, k, product.input);
   plan.b = product.transpose_b ? layout_of(n, k, product.input) : layout_of(k, n, product.input);
   plan.out = layout_of(m, n, product.output);
-  const bool tf32 = allow_tf32 && product.input == DType::f32;
+  const bool tf32 = product.tf32 && product.input == DType::f32;
   TRIREME_CUBLASLT(cublasLtMatmulDescCreate(plan.operation.put(),
                                             tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
   const auto transposed = [](bool is) { return static_cast<std::int32_t>(is ? CUBLAS_OP_T : CUBLAS_OP_N); };
@@ -281,7 +280,6 @@ bool CublasLt::State::is_worthwhile(const LtProduct& product, const LtOperands& 
 
 Plan& CublasLt::State::plan_for(const LtProduct& product, const LtOperands& operands) {
   const Key key = {.product = product,
-                   .tf32 = allow_tf32,
                    .alignments = {alignment_of(operands.a), alignment_of(operands.b), alignment_of(operands.out),
                                   alignment_of(operands.bias), alignment_of(operands.aux)}};
   if (const auto found = plans.find(key); found != plans.end()) return found->second;

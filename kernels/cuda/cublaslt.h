@@ -18,6 +18,7 @@ struct LtProduct {
   std::int64_t m = 0, n = 0, k = 0;
   bool transpose_a = false, transpose_b = false, accumulate = false;
   DType input = DType::f32, output = DType::f32;
+  bool tf32 = false;  ///< f32 operands are rounded to 10 bits of fraction: several times faster
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
   auto operator<=>(const LtProduct&) const = default;  // NOLINT(modernize-use-nullptr): takes <=> for a pointer
 };
@@ -46,9 +47,6 @@ class CublasLt {
   /// Enqueues the product. False where cuBLASLt has no kernel for it, or the epilogue is better done apart: then
   /// nothing was enqueued. Waits for the stream the first time, unless the stream is being captured.
   bool multiply(const LtProduct& product, const LtOperands& operands, MemoryPool& pool, cudaStream_t stream);
-
-  /// Products of f32 round their inputs to 10 bits of mantissa from now on, which is several times faster.
-  static inline bool allow_tf32 = false;
 
  private:
   struct State;  ///< made on first use

@@ -60,7 +60,8 @@ StagingSlot& CudaBackend::State::next_slot() {
   return slot;
 }
 
-CudaBackend::CudaBackend(int device) : state_(std::make_unique<State>(selected(device))) {
+CudaBackend::CudaBackend(int device, const CudaOptions& options) : state_(std::make_unique<State>(selected(device))) {
+  state_->options = options;
   TRIREME_CUDA(cudaDeviceGetAttribute(&state_->multiprocessors, cudaDevAttrMultiProcessorCount, device));
 }
 
@@ -149,7 +150,9 @@ std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& work
   return recording;
 }
 
-std::unique_ptr<Backend> make_cuda_backend(int device) { return std::make_unique<CudaBackend>(device); }
+std::unique_ptr<Backend> make_cuda_backend(int device, const CudaOptions& options) {
+  return std::make_unique<CudaBackend>(device, options);
+}
 
 int cuda_device_count() {
   int devices = 0;

@@ -12,7 +12,7 @@ namespace trireme {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(int device);
+  CudaBackend(int device, const CudaOptions& options);
   ~CudaBackend() override;
 
   DeviceKind kind() const override { return DeviceKind::cuda; }

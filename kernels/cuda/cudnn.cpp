@@ -46,8 +46,7 @@ const Cudnn::Planned& Cudnn::attention(const AttentionSizes& sizes, cudaStream_t
   });
 }
 
-const Cudnn::Planned& Cudnn::attention_backward(const AttentionSizes& sizes, cudaStream_t stream) {
-  const bool deterministic = !allow_any_order;
+const Cudnn::Planned& Cudnn::attention_backward(const AttentionSizes& sizes, bool deterministic, cudaStream_t stream) {
   return planned(attention_backward_, {sizes, deterministic}, {.deterministic = deterministic}, stream, [&] {
     refuse_faulty_attention(sizes, true);
     return attention_backward_graph(sizes, deterministic);

@@ -29,15 +29,13 @@ class Cudnn {
 
   // All calls of one object take the same stream.
   const Planned& attention(const AttentionSizes& sizes, cudaStream_t stream);
-  const Planned& attention_backward(const AttentionSizes& sizes, cudaStream_t stream);
+  /// Not deterministic: sums in any order, faster and in less memory, but two runs differ.
+  const Planned& attention_backward(const AttentionSizes& sizes, bool deterministic, cudaStream_t stream);
   const Planned& convolution(const ConvolutionProblem& problem, cudaStream_t stream);
 
   /// Enqueues the plan on the stream of its making. The bindings name every tensor in memory; others may be
   /// among them.
   void execute(const CudnnPlan& plan, std::initializer_list<CudnnBinding> bindings, MemoryPool& pool);
-
-  /// The gradient of attention may sum in any order from now on: faster and in less memory, but two runs differ.
-  static inline bool allow_any_order = false;
 
  private:
   template <typename Key, typename Describe>

@@ -34,7 +34,8 @@ void CudaBackend::matmul(const MatmulArgs& args) {
                              .transpose_b = args.transpose_b,
                              .accumulate = args.accumulate,
                              .input = args.a.dtype(),
-                             .output = args.out.dtype()};
+                             .output = args.out.dtype(),
+                             .tf32 = state_->options.tf32};
   const auto multiply = [&](cublasLtEpilogue_t epilogue, Tensor out, Tensor bias = {}, Tensor aux = {}) {
     product.epilogue = epilogue;
     product.output = out.dtype();

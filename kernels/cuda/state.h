@@ -28,6 +28,7 @@ struct CudaBackend::State {
 
   int device;
   int multiprocessors = 1;
+  CudaOptions options;
   MemoryPool memory;
   MemoryPool pinned{cuda::make_pinned_memory()};
   MemoryPool* recording = nullptr;  ///< where memory comes from while work is recorded

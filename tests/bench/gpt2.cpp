@@ -19,7 +19,7 @@ class Training {
   explicit Training(const Options& options)
       : options_(options),
         backend_(options.make_backend()),
-        self_(make_self_communicator("self")),
+        self_(make_self_communicator("self", [this](const Tensor& from, Tensor to) { backend_->cast(from, to); })),
         stage_(build()),
         optimizer_(*backend_, store_, {}),
         totals_(backend_->allocate({2}, DType::f64)) {
@@ -157,6 +157,7 @@ nlohmann::ordered_json measure(Options options) {
                                    {"first_loss", losses.front()},
                                    {"last_loss", losses.back()}};
   if (options.device == "cuda") {
+    result["deterministic"] = options.deterministic;
     result["device_mib"] = training.device_mib();
     if (const double peak = data_sheet_tflops(device); peak > 0) result["data_sheet_tflops"] = peak;
   }

@@ -73,7 +73,7 @@ struct Options {
   std::string size, precision, device;
   int threads = 0, steps = 0, warmup = 0;
   std::int64_t micro_batch = 0, context = 0;
-  bool fit = false, graph = true;
+  bool fit = false, graph = true, deterministic = true;
   DType type() const { return precision == "bf16" ? DType::bf16 : DType::f32; }
   std::int64_t step_tokens() const { return micro_batch * context; }
   const Gpt2Size& gpt2() const {
@@ -83,7 +83,7 @@ struct Options {
     return *found;
   }
   std::unique_ptr<Backend> make_backend() const {
-    return device == "cuda" ? make_cuda_backend(0) : make_cpu_backend(threads);
+    return device == "cuda" ? make_cuda_backend(0, {.deterministic = deterministic}) : make_cpu_backend(threads);
   }
 };
 
@@ -103,8 +103,9 @@ inline Options parse(int argc, char** argv) {
   add("warmup", options.warmup, 2);
   add("micro-batch", options.micro_batch, 4);
   add("context", options.context, 256);
-  add("fit", options.fit, false);     // on a GPU: a smaller micro-batch where this one does not fit
-  add("graph", options.graph, true);  // on a GPU: steps are recorded once and replayed
+  add("fit", options.fit, false);                     // on a GPU: a smaller micro-batch where this one does not fit
+  add("graph", options.graph, true);                  // on a GPU: steps are recorded once and replayed
+  add("deterministic", options.deterministic, true);  // on a GPU: see CudaOptions
   po::variables_map found;
   po::store(po::parse_command_line(argc, argv, known), found);
   po::notify(found);

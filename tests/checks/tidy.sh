@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # tidy.sh BUILD: clang-tidy over every source that BUILD compiled, as many at a time as there are cores. What passed is
-# not run again until it, a header of ours that it includes, or the configuration changes (BUILD/tidy/ remembers).
+# not run again until it, a header of ours that it includes, or the configuration changes: the user's cache remembers,
+# for all clones.
 set -euo pipefail
 build=$(cd "${1:?usage: tidy.sh BUILD}" && pwd)
 cd "$(dirname "$0")/../.."
 root=$PWD
 tidy=$(command -v clang-tidy-19 || command -v clang-tidy)
-mkdir -p "$build/tidy"
+passed=${XDG_CACHE_HOME:-${HOME:-$build}/.cache}/trireme-tidy
+mkdir -p "$passed"
 
 # One line a source: the source, then the headers of ours that it includes, as the build found them. The compiler cache
 # makes paths relative to the build's folder.
@@ -26,7 +28,7 @@ dependencies() {
 
 check() {
   local source=$1 stamp
-  stamp="$build/tidy/$({ "$tidy" --version; cat "$@" .clang-tidy tests/.clang-tidy; } | sha256sum | cut -d ' ' -f 1)"
+  stamp="$passed/$({ "$tidy" --version; cat "$@" .clang-tidy tests/.clang-tidy tests/emulation/.clang-tidy; } | sha256sum | cut -d ' ' -f 1)"
   [ -e "$stamp" ] && return
   # GCC's own folder comes last: it has the omp.h that clang lacks, with an attribute that clang does not know.
   if "$tidy" --quiet -p "$build" --extra-arg=-idirafter"$(g++ -print-file-name=include)" \
@@ -39,7 +41,7 @@ check() {
   fi
 }
 export -f check
-export build tidy root
+export build tidy root passed
 
 sources=$(dependencies)
 if [ -z "$sources" ]; then
