@@ -22,7 +22,7 @@ for argument in "$@"; do
 done
 case $output in
   *.tar.gz) compress=(gzip) ;;
-  *.tar.xz) compress=(xz -9) ;; # its dictionary spans programs that hold the same kernels
+  *.tar.xz) compress=(xz --lzma2=preset=1,dict=64MiB) ;; # spans programs that hold the same kernels
   *) refuse "--output=$output: found another ending, $usage" ;;
 esac
 [ -x "$build/trireme" ] || refuse "--build=$build: found no trireme there, expected a build; make it with: cmake --preset release && cmake --build --preset release"

@@ -22,7 +22,7 @@ section() {
   printf '   %d s\n' $((SECONDS - start))
 }
 
-sources() { find app comm io kernels model tests -name '*.h' -o -name '*.cpp'; }
+sources() { find app comm io kernels model tests -name '*.h' -o -name '*.cpp' -o -name '*.cu'; }
 check_format() { sources | xargs clang-format --dry-run -Werror; }
 build() { cmake --preset "$1" -DTRIREME_TESTS=ON -DTRIREME_WERROR=ON >/dev/null && cmake --build --preset "$1"; }
 # Runs a test preset; keeps CTest's closing lines for the end.

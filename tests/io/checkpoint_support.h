@@ -17,6 +17,7 @@
 #include "io/checkpoint/checkpoint.h"
 #include "kernels/error.h"
 #include "kernels/philox.h"
+#include "tests/support/error_of.h"
 
 namespace trireme {
 
@@ -90,17 +91,6 @@ inline CheckpointInfo example_info(std::int64_t step = 100) {
           .tokenizer_model = std::string("\0\xff model \n", 10) + std::string(100'000, 'm'),
           .tokenizer_vocabulary = 8000,
           .tokenizer_end_of_text = 2};
-}
-
-/// The Error that a call throws; one with status `done` if it throws none.
-template <typename Call>
-Error error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error;
-  }
-  return Error("nothing was thrown", ExitStatus::done);
 }
 
 inline std::string bytes_of(const std::filesystem::path& file) {

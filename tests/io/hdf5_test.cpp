@@ -7,7 +7,7 @@
 #include <fstream>
 #include <numeric>
 
-#include "kernels/error.h"
+#include "tests/support/error_of.h"
 
 namespace trireme {
 namespace {
@@ -26,16 +26,6 @@ class Hdf5 : public testing::Test {
  private:
   std::filesystem::path folder_;
 };
-
-template <typename Call>
-Error error_of(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error;
-  }
-  return Error("nothing was thrown", ExitStatus::done);
-}
 
 template <typename T>
 void expect_round_trip(const hdf5::Handle& file, const std::string& path) {
