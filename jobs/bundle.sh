@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# bundle.sh [--build=build] [--output=trireme-bundle.tar.gz] [--with-cuda]: packs what BUILD holds (trireme, the test and
-# benchmark programs) with every library it needs but the C library and the GPU driver, with Open MPI, the scripts that
-# run it and a README, into one archive. It unpacks anywhere on an x86-64 Linux and runs there without MPI, HDF5 or
+# bundle.sh [--build=build] [--output=trireme-bundle.tar.gz] [--with-cuda]: packs what BUILD holds (trireme, the test
+# and benchmark programs) with every library it needs but the C library and the GPU driver, with Open MPI, the scripts
+# that run it and a README, into one archive. It unpacks anywhere on an x86-64 Linux and runs there without MPI, HDF5 or
 # Boost. The name's end chooses the packing: .tar.gz unpacks everywhere, .tar.xz is smaller.
 # --with-cuda also packs cuBLAS, cuDNN and NCCL, which a node with a CUDA toolkit or PyTorch has: over 1 GB.
 set -euo pipefail
@@ -22,7 +22,7 @@ for argument in "$@"; do
 done
 case $output in
   *.tar.gz) compress=(gzip) ;;
-  *.tar.xz) compress=(xz --lzma2=preset=1,dict=64MiB) ;; # spans programs that hold the same kernels
+  *.tar.xz) compress=(xz "--lzma2=preset=1,dict=64MiB") ;; # spans programs that hold the same kernels
   *) refuse "--output=$output: found another ending, $usage" ;;
 esac
 [ -x "$build/trireme" ] || refuse "--build=$build: found no trireme there, expected a build; make it with: cmake --preset release && cmake --build --preset release"
@@ -47,8 +47,8 @@ for name in mpirun orted; do cp -L "$(command -v $name)" "$bundle/programs/$name
 
 cat >"$bundle/launch" <<'END'
 #!/bin/sh
-# Starts the program of the same name in ../programs with the libraries and the Open MPI of this bundle. Uses nothing but
-# the shell itself: ranks start here with the bundle's libraries, which a command of the system might not bear.
+# Starts the program of the same name in ../programs with the libraries and the Open MPI of this bundle. Uses nothing
+# but the shell itself: ranks start here with the bundle's libraries, which a command of the system might not bear.
 self=$0
 if [ -L "$self" ]; then self=$(readlink -f "$self"); fi
 root=$(cd "${self%/*}/.." && pwd -P)

@@ -5,8 +5,8 @@
 #   report.json  machine, and every part with status, seconds and figures
 #   report.txt   the same as a short table, which is also printed
 #   *.log, gpt2.jsonl  what the programs said; each run of the benchmark
-# Status 0: nothing failed; 1: something failed, or there is no GPU; 2: wrong arguments. A part that lacks a tool, or time,
-# counts as not run.
+# Status 0: nothing failed; 1: something failed, or there is no GPU; 2: wrong arguments. A part that lacks a tool, or
+# time, counts as not run.
 #
 #   BUILD=build                   where the programs are
 #   TRIREME_BENCH_PYTHON=python3  a Python with torch

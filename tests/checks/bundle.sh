@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# bundle.sh BUILD: makes a bundle of BUILD, unpacks it elsewhere and trains from it on 2 ranks. As root this happens in a
-# root folder that holds the C library, a shell and the tools of every Linux, and nothing of MPI, HDF5 or Boost.
+# bundle.sh BUILD: makes a bundle of BUILD, unpacks it elsewhere and trains from it on 2 ranks. As root this happens in
+# a root folder that holds the C library, a shell and the tools of every Linux, and nothing of MPI, HDF5 or Boost.
 set -euo pipefail
 build=$(cd "${1:?usage: bundle.sh BUILD}" && pwd)
 pack=$(dirname "$0")/../../jobs/bundle.sh
