@@ -37,14 +37,17 @@ std::vector<fs::path> usual_folders(const std::string& wheel) {
 }  // namespace
 
 void Library::load() {
-  for (const std::string& name : search_.names)
-    if ((handle_ = dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL))) return;
+  for (const std::string& name : search_.names) {
+    handle_ = dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);
+    if (handle_ != nullptr) return;
+  }
   std::string reason = dlerror();  // of the last name: "cannot open shared object file" or what is wrong with it
   for (const fs::path& folder : usual_folders(search_.wheel)) {
     for (const std::string& name : search_.names) {
       std::error_code ignored;
       if (!fs::exists(folder / name, ignored)) continue;
-      if ((handle_ = dlopen((folder / name).c_str(), RTLD_NOW | RTLD_GLOBAL))) return;
+      handle_ = dlopen((folder / name).c_str(), RTLD_NOW | RTLD_GLOBAL);
+      if (handle_ != nullptr) return;
       reason = dlerror();
     }
   }

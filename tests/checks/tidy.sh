@@ -30,8 +30,11 @@ check() {
   local source=$1 stamp
   stamp="$passed/$({ "$tidy" --version; cat "$@" .clang-tidy tests/.clang-tidy tests/emulation/.clang-tidy; } | sha256sum | cut -d ' ' -f 1)"
   [ -e "$stamp" ] && return
+  # What forwards to a vendor's library names the parameters our way.
+  local less=''
+  if [[ $source == *_library.cpp ]]; then less=,-readability-inconsistent-declaration-parameter-name; fi
   # GCC's own folder comes last: it has the omp.h that clang lacks, with an attribute that clang does not know.
-  if "$tidy" --quiet -p "$build" --extra-arg=-idirafter"$(g++ -print-file-name=include)" \
+  if "$tidy" --quiet -p "$build" --checks="$less" --extra-arg=-idirafter"$(g++ -print-file-name=include)" \
     --extra-arg='-D__malloc__(...)=__malloc__' --extra-arg=-Wno-deprecated-declarations "$source" >"$stamp.log" 2>/dev/null; then
     mv "$stamp.log" "$stamp"
   else
