@@ -40,7 +40,8 @@ section "Packages" jobs/install.sh --tests
 section "Format" check_format
 section "Build, warnings are errors" build release
 section "Tests" run_tests release
-section "clang-tidy" tests/checks/tidy.sh build
+# Of the tests as well it would take the time of all the rest: tests/checks/tidy.sh build
+section "clang-tidy of the program" tests/checks/tidy.sh build app comm io kernels model
 section "Build with address and undefined-behaviour sanitizers" build sanitize
 section "Unit tests under sanitizers" run_tests sanitize
 

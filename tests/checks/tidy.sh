@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# tidy.sh BUILD: clang-tidy over every source that BUILD compiled, as many at a time as there are cores. What passed is
-# not run again until it, a header of ours that it includes, or the configuration changes: the user's cache remembers,
-# for all clones.
+# tidy.sh BUILD [FOLDER...]: clang-tidy over every source that BUILD compiled, or those under the folders, as many at a
+# time as there are cores. What passed is not run again until it, a header of ours that it includes, or the configuration
+# changes: the user's cache remembers, for all clones.
 set -euo pipefail
-build=$(cd "${1:?usage: tidy.sh BUILD}" && pwd)
+build=$(cd "${1:?usage: tidy.sh BUILD [FOLDER...]}" && pwd)
+folders=("${@:2}")
 cd "$(dirname "$0")/../.."
 root=$PWD
 tidy=$(command -v clang-tidy-19 || command -v clang-tidy)
@@ -46,7 +47,8 @@ check() {
 export -f check
 export build tidy root passed
 
-sources=$(dependencies)
+pattern=$(IFS='|' && echo "^(${folders[*]})/")
+sources=$(dependencies | if [ ${#folders[@]} -gt 0 ]; then grep -E "$pattern"; else cat; fi || true)
 if [ -z "$sources" ]; then
   echo "clang-tidy: $build holds no compiled source"
   exit 1

@@ -58,10 +58,12 @@ Ranks make_ranks(Through through) {
 template <typename Parameter>
 class RanksTest : public testing::TestWithParam<Parameter> {
  public:
+  // GoogleTest's names. NOLINTBEGIN(readability-identifier-naming)
   static void SetUpTestSuite() {
-    for (const Through through : every_way) made_.push_back(make_ranks(through));
+    for (const Through through : every_way) all_made.push_back(make_ranks(through));
   }
-  static void TearDownTestSuite() { made_.clear(); }
+  static void TearDownTestSuite() { all_made.clear(); }
+  // NOLINTEND(readability-identifier-naming)
 
  protected:
   explicit RanksTest(Through through)
@@ -94,8 +96,8 @@ class RanksTest : public testing::TestWithParam<Parameter> {
   int ranks_ = 1;
 
  private:
-  static const Ranks& made(Through through) { return made_[static_cast<std::size_t>(through)]; }
-  static inline std::vector<Ranks> made_;
+  static const Ranks& made(Through through) { return all_made[static_cast<std::size_t>(through)]; }
+  static inline std::vector<Ranks> all_made;
   MemoryPool memory_{make_host_memory()};
 };
 

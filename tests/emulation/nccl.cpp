@@ -145,7 +145,8 @@ ncclResult_t ncclCommAbort(ncclComm_t comm) {
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
   if (comm->polls_left > 0) {
-    if (comm->polls_left != NcclScript::for_ever && --comm->polls_left == 0) comm->run();
+    if (comm->polls_left != NcclScript::for_ever) --comm->polls_left;
+    if (comm->polls_left == 0) comm->run();
     *error = ncclInProgress;
   } else {
     *error = nccl_script().background;

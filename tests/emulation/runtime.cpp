@@ -129,7 +129,7 @@ cudaError_t give_back(void* memory) {
   return cudaSuccess;
 }
 
-bool known(cudaStream_t stream) { return streams.count(stream) != 0; }
+bool known(cudaStream_t stream) { return streams.contains(stream); }
 
 }  // namespace
 

@@ -26,6 +26,7 @@ struct Variant {
   GptConfig config;
 };
 
+// Its name is GoogleTest's. NOLINTNEXTLINE(readability-identifier-naming)
 void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
 
 std::vector<Variant> variants() {
