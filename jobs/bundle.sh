@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# bundle.sh [--build=build] [--output=trireme-bundle.tar.gz] [--with-cuda]: packs what BUILD holds (trireme, the test
+# bundle.sh [--build=build] [--output=trireme-bundle.tar.xz] [--with-cuda]: packs what BUILD holds (trireme, the test
 # and benchmark programs) with every library it needs but the C library and the GPU driver, with Open MPI, the scripts
 # that run it and a README, into one archive. It unpacks anywhere on an x86-64 Linux and runs there without MPI, HDF5 or
-# Boost. The name's end chooses the packing: .tar.gz unpacks everywhere, .tar.xz is smaller.
+# Boost. The name's end chooses the packing: .tar.xz is half the size of .tar.gz.
 # --with-cuda also packs cuBLAS, cuDNN and NCCL, which a node with a CUDA toolkit or PyTorch has: over 1 GB.
 set -euo pipefail
 shopt -s nullglob
@@ -11,7 +11,7 @@ largest=$((60 << 20)) # bytes, without CUDA's libraries
 
 refuse() { echo "bundle.sh: $1" >&2 && exit 2; }
 source_root=$(cd "$(dirname "$0")/.." && pwd)
-build=$source_root/build output=trireme-bundle.tar.gz with_cuda=''
+build=$source_root/build output=trireme-bundle.tar.xz with_cuda=''
 for argument in "$@"; do
   case $argument in
     --build=?*) build=${argument#*=} ;;

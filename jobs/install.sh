@@ -11,7 +11,7 @@ packages=(
 )
 test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
-  clang-format clang-tidy-19 git hdf5-tools python3 python3-h5py python3-numpy
+  clang-format clang-tidy-19 git xz-utils hdf5-tools python3 python3-h5py python3-numpy
 )
 
 case "${1:-}" in

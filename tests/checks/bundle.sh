@@ -23,10 +23,10 @@ refused 'another ending' --build="$build" --output="$work/x.zip"
 refused 'found no trireme there' --build="$work"
 refused 'does not exist' --build="$build" --output="$work/no/x.tar.gz"
 
-"$pack" --build="$build" --output="$work/bundle.tar.gz"
+"$pack" --build="$build" --output="$work/bundle.tar.xz"
 root=$work/root bundle="an unpacked/trireme"
 mkdir -p "$root/an unpacked"
-tar -xf "$work/bundle.tar.gz" -C "$root/an unpacked"
+tar -xf "$work/bundle.tar.xz" -C "$root/an unpacked"
 
 # Every library is the bundle's own, or the C library's.
 c_library='linux-vdso|ld-linux|lib(c|m|mvec|pthread|dl|rt|resolv|util|anl|nsl)\.so'
