@@ -33,6 +33,8 @@ struct TrainOptions {
   bool cuda_graph = true;      ///< on a GPU: record the step's work once and replay it, where nothing in it changes
   int validate_every = 0;      ///< steps; 0: only at the end
   int validation_batches = 0;  ///< batches of global_batch samples; 0: the whole validation set
+  double time_limit = 0;       ///< seconds from the start after which to save and stop; 0: none
+  double watchdog = 600;       ///< seconds without progress after which the job ends with a report; 0: never
 };
 
 struct OptimizerOptions {
@@ -57,6 +59,8 @@ struct CheckpointOptions {
   std::filesystem::path directory;  ///< empty: no checkpoints
   std::int64_t every = 0;           ///< steps; 0: only at the end or when stopped
   int keep = 3;                     ///< newest checkpoints kept; 0: all
+  std::int64_t keep_every = 0;      ///< checkpoints of steps that this divides are kept for ever; 0: none
+  bool background = true;           ///< write from a copy in memory while training goes on
   std::string resume = "auto";      ///< "auto", "never" or a step
 };
 
@@ -64,7 +68,8 @@ enum class ProgressKind { automatic, bar, plain, none };
 
 struct LogOptions {
   std::filesystem::path metrics;
-  int every = 10;  ///< steps between progress lines
+  int every = 10;      ///< steps between progress lines
+  bool timing = true;  ///< metrics tell times; without them equal runs write equal files
   ProgressKind progress = ProgressKind::automatic;
 };
 
@@ -82,6 +87,17 @@ struct SampleOptions {
 struct InspectOptions {
   std::filesystem::path path;
   bool statistics = false;
+  bool verify = false;
+};
+
+/// Options of `layout`.
+struct LayoutOptions {
+  int ranks = 0;  ///< at hand
+};
+
+/// Options of `doctor`.
+struct DoctorOptions {
+  double timeout = 10;  ///< seconds
 };
 
 struct Configuration {
@@ -97,6 +113,8 @@ struct Configuration {
   std::string pack_kind = "text";  ///< what `pack` is given
   PackTextOptions pack_text;
   InspectOptions inspect;
+  LayoutOptions layout;
+  DoctorOptions doctor;
 };
 
 }  // namespace trireme

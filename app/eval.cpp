@@ -4,10 +4,14 @@
 
 #include "app/commands.h"
 #include "app/trainer.h"
+#include "app/watchdog.h"
+#include "kernels/activity.h"
 
 namespace trireme {
 
 ExitStatus run_eval(const Configuration& configuration, World& world) {
+  const Watchdog watchdog(world, {.limit = configuration.train.watchdog, .name = "train.watchdog"});
+  const Activity activity("evaluation");
   if (configuration.data.validation.empty())
     refuse("data.validation is not set; it names the data sets to evaluate on");
   const auto folder = find_checkpoint(configuration.checkpoint, world);
@@ -21,7 +25,7 @@ ExitStatus run_eval(const Configuration& configuration, World& world) {
            configuration.data.validation.front().string(), folder.string());
   Session session(with_model_of(configuration, reader.info()), world, tokenizer, Session::Purpose::inference);
   session.load(reader);
-  const double loss = evaluate(session, data, configuration.train.validation_batches);
+  const double loss = *evaluate(session, data, configuration.train.validation_batches);
   if (world.rank() == 0)
     std::cout << fmt::format("step {}  loss {:.6f} nats a token  perplexity {:.3f}  {}\n", reader.info().step, loss,
                              std::exp(loss), folder.string());

@@ -72,7 +72,8 @@ void inspect_dataset(const fs::path& file, bool statistics, std::ostream& out) {
   fmt::print(out, "it begins with\n{}", indented(Tokenizer::load(blob)->decode(tokens), 4));
 }
 
-void inspect_checkpoint(const fs::path& folder, std::ostream& out) {
+void inspect_checkpoint(const fs::path& folder, bool verify, std::ostream& out) {
+  if (verify) verify_checkpoint(folder);
   const CheckpointReader reader(folder);
   const CheckpointInfo& info = reader.info();
   std::int64_t parameters = 0;
@@ -90,6 +91,7 @@ void inspect_checkpoint(const fs::path& folder, std::ostream& out) {
   row(out, "tokenizer", fmt::format("{}, {} tokens", info.tokenizer_kind, info.tokenizer_vocabulary));
   row(out, "shards", reader.shards());
   row(out, "size", size_on_disk(folder));
+  if (verify) row(out, "verified", "every checksum is right");
   fmt::print(out, "tensors\n");
   for (const auto& [path, shape] : reader.entries()) fmt::print(out, "  {:<{}}  {}\n", path, width, shape.to_string());
   fmt::print(out, "configuration\n{}", indented(info.configuration, std::numeric_limits<int>::max()));
@@ -116,44 +118,55 @@ void inspect_shard(const fs::path& path, const hdf5::Handle& file, std::ostream&
   }
 }
 
-void inspect_checkpoint_list(const fs::path& directory, const std::vector<std::int64_t>& steps, std::ostream& out) {
+void inspect_checkpoint_list(const fs::path& directory, const std::vector<std::int64_t>& steps, bool verify,
+                             std::ostream& out) {
   fmt::print(out, "{} checkpoints in {}\n", steps.size(), directory.string());
+  int damaged = 0;
   for (const std::int64_t step : steps) {
     const fs::path folder = checkpoint_path(directory, step);
-    const CheckpointReader reader(folder);
-    fmt::print(out, "  {}  {} samples, {} shards, {}\n", folder.filename().string(), reader.info().samples,
-               reader.shards(), size_on_disk(folder));
+    const std::string name = folder.filename().string();
+    try {
+      const CheckpointReader reader(folder);
+      if (verify) verify_checkpoint(folder);
+      fmt::print(out, "  {}  {} samples, {} shards, {}{}\n", name, reader.info().samples, reader.shards(),
+                 size_on_disk(folder), verify ? ", verified" : "");
+    } catch (const DamagedCheckpoint& error) {
+      fmt::print(out, "  {}  DAMAGED: {}\n", name, error.what());
+      ++damaged;
+    }
   }
+  if (damaged > 0) refuse("{}: {} of {} checkpoints are damaged", directory.string(), damaged, steps.size());
 }
 
-void inspect_folder(const fs::path& folder, std::ostream& out) {
-  if (fs::exists(folder / checkpoint::model_file)) return inspect_checkpoint(folder, out);
+void inspect_folder(const fs::path& folder, bool verify, std::ostream& out) {
+  if (fs::exists(folder / checkpoint::model_file)) return inspect_checkpoint(folder, verify, out);
   const std::vector<std::int64_t> steps = list_checkpoints(folder);
   if (steps.empty())
     refuse("{}: found a folder without {} and without checkpoints, expected a checkpoint or a folder of them",
            folder.string(), checkpoint::model_file);
-  inspect_checkpoint_list(folder, steps, out);
+  inspect_checkpoint_list(folder, steps, verify, out);
 }
 
 }  // namespace
 
-void inspect(const fs::path& path, bool statistics, std::ostream& out) {
+void inspect(const InspectOptions& options, std::ostream& out) {
+  const fs::path& path = options.path;
+  if (path.empty()) refuse("inspect: found no path, expected a data set, a checkpoint or a shard");
   if (!fs::exists(path)) refuse("{}: found nothing there, expected a data set or a checkpoint", path.string());
-  if (fs::is_directory(path)) return inspect_folder(path, out);
+  if (fs::is_directory(path)) return inspect_folder(path, options.verify, out);
 
   const hdf5::Handle file = hdf5::open_file(path);
   const std::string format = hdf5::has_attribute(file, "format") ? hdf5::read_string(file, "format") : "";
-  if (format == token_format) return inspect_dataset(path, statistics, out);
+  if (format == token_format) return inspect_dataset(path, options.statistics, out);
   if (format == checkpoint::shard_format) return inspect_shard(path, file, out);
-  if (format == checkpoint::model_format) return inspect_checkpoint(fs::absolute(path).parent_path(), out);
+  if (format == checkpoint::model_format)
+    return inspect_checkpoint(fs::absolute(path).parent_path(), options.verify, out);
   refuse("{}: found an HDF5 file of format '{}', expected {}, {} or {}", path.string(), format, token_format,
          checkpoint::model_format, checkpoint::shard_format);
 }
 
 ExitStatus run_inspect(const Configuration& configuration) {
-  const InspectOptions& options = configuration.inspect;
-  if (options.path.empty()) refuse("inspect: found no path, expected a data set, a checkpoint or a shard");
-  inspect(options.path, options.statistics, std::cout);
+  inspect(configuration.inspect, std::cout);
   return ExitStatus::done;
 }
 

@@ -6,9 +6,11 @@
 #include <vector>
 
 #include "app/commands.h"
+#include "app/doctor/start_watch.h"
 #include "app/failure.h"
 #include "app/options.h"
 #include "comm/mpi/world.h"
+#include "kernels/activity.h"
 
 namespace trireme {
 namespace {
@@ -24,14 +26,21 @@ ExitStatus run_on_all_ranks(Command command, const Arguments& arguments, World& 
       return run_train(configuration, world);
     case Command::eval:
       return run_eval(configuration, world);
+    case Command::doctor:
+      return run_doctor(configuration, world);
     default:
       return run_sample(configuration, world);
   }
 }
 
 ExitStatus run_in_world(Command command, const Arguments& arguments, int argc, char** argv) {
+  const ActivityThread row("main");
+  // Ranks that cannot reach each other hang here: the doctor says so.
+  std::optional<StartWatch> watch;
+  if (command == Command::doctor) watch.emplace(start_patience(arguments));
   World world(&argc, &argv);
   FailureReport failures(world);
+  watch.reset();
   std::optional<Failure> failure;
   try {
     return run_on_all_ranks(command, arguments, world);
@@ -43,7 +52,14 @@ ExitStatus run_in_world(Command command, const Arguments& arguments, int argc, c
 
 ExitStatus run_alone(Command command, const Arguments& arguments) {
   const Configuration configuration = parse_command_line(command, arguments);
-  return command == Command::pack ? run_pack(configuration) : run_inspect(configuration);
+  switch (command) {
+    case Command::pack:
+      return run_pack(configuration);
+    case Command::inspect:
+      return run_inspect(configuration);
+    default:
+      return run_layout(configuration);
+  }
 }
 
 ExitStatus run(int argc, char** argv) {

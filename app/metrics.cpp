@@ -8,6 +8,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <utility>
 
 #include "kernels/error.h"
 
@@ -15,6 +16,8 @@ namespace trireme {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* validation_key = "validation_loss";
 
 std::string error_text() { return std::generic_category().message(errno); }
 
@@ -24,13 +27,20 @@ int open_file(const fs::path& file, int flags) {
   return descriptor;
 }
 
-void write_all(int descriptor, std::string_view text, const fs::path& file) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(descriptor, text.data(), text.size());
+/// How many bytes could be written; errno tells why not all.
+std::size_t write_some(int descriptor, std::string_view text) {
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t written = ::write(descriptor, text.data() + done, text.size() - done);
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail("log.metrics: writing '{}': {}", file.string(), error_text());
-    text.remove_prefix(static_cast<std::size_t>(written));
+    if (written < 0) break;
+    done += static_cast<std::size_t>(written);
   }
+  return done;
+}
+
+[[noreturn]] void fail_writing(const fs::path& file) {
+  fail("log.metrics: writing '{}': {}", file.string(), error_text());
 }
 
 /// Step of a metrics line, or nothing where it is not one.
@@ -59,11 +69,22 @@ std::string kept_lines(std::string_view text, std::int64_t last_step, const fs::
   return kept;
 }
 
+std::string text_of(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+/// Where the last line of a text begins; every line has its end.
+std::size_t last_line(const std::string& text) {
+  const auto end = text.size() < 2 ? std::string::npos : text.rfind('\n', text.size() - 2);
+  return end == std::string::npos ? 0 : end + 1;
+}
+
 void replace_file(const fs::path& file, const std::string& text) {
   const fs::path temporary = file.string() + ".partial";
   const int descriptor = open_file(temporary, O_TRUNC);
   try {
-    write_all(descriptor, text, temporary);
+    if (write_some(descriptor, text) < text.size()) fail_writing(temporary);
     if (::fsync(descriptor) != 0) fail("log.metrics: flushing '{}': {}", temporary.string(), error_text());
   } catch (...) {
     ::close(descriptor);
@@ -75,36 +96,66 @@ void replace_file(const fs::path& file, const std::string& text) {
 
 }  // namespace
 
-std::string to_json(const StepMetrics& metrics) {
-  nlohmann::ordered_json object = {{"step", metrics.step},
-                                   {"loss", metrics.loss},
-                                   {"grad_norm", metrics.grad_norm},
-                                   {"learning_rate", metrics.learning_rate},
-                                   {"samples", metrics.samples},
-                                   {"tokens", metrics.tokens},
-                                   {"step_seconds", metrics.step_seconds},
-                                   {"tokens_per_second", metrics.tokens_per_second},
-                                   {"data_wait_seconds", metrics.data_wait_seconds},
-                                   {"checkpoint_stall_seconds", metrics.checkpoint_stall_seconds}};
-  if (metrics.validation_loss) object["validation_loss"] = *metrics.validation_loss;
+std::string to_json(const StepMetrics& metrics, bool timing) {
+  nlohmann::ordered_json object = {{"step", metrics.step},           {"loss", metrics.loss},
+                                   {"grad_norm", metrics.grad_norm}, {"learning_rate", metrics.learning_rate},
+                                   {"samples", metrics.samples},     {"tokens", metrics.tokens}};
+  if (timing) {
+    object["step_seconds"] = metrics.step_seconds;
+    object["tokens_per_second"] = metrics.tokens_per_second;
+    object["data_wait_seconds"] = metrics.data_wait_seconds;
+    object["checkpoint_stall_seconds"] = metrics.checkpoint_stall_seconds;
+  }
+  if (metrics.validation_loss) object[validation_key] = *metrics.validation_loss;
   return object.dump();
 }
 
-MetricsLog::MetricsLog(const fs::path& file, std::int64_t last_step) : file_(file), descriptor_(-1) {
+MetricsLog::MetricsLog(const fs::path& file, std::int64_t last_step, bool timing) : file_(file), timing_(timing) {
   std::error_code ignored;  // open_file tells what is wrong
   if (file.has_parent_path()) fs::create_directories(file.parent_path(), ignored);
   if (fs::is_regular_file(file)) {                // not a pipe or /dev/null
     const fs::path target = fs::canonical(file);  // a link stays a link
-    std::ifstream stream(target, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(stream), {}};
+    const std::string text = text_of(target);
     const std::string kept = kept_lines(text, last_step, file);
     if (kept != text) replace_file(target, kept);
+    const auto last = nlohmann::ordered_json::parse(kept.substr(last_line(kept)), nullptr, false);
+    lacks_validation_ = last.is_object() && last["step"] == last_step && !last.contains(validation_key);
   }
   descriptor_ = open_file(file, O_APPEND);
 }
 
-MetricsLog::~MetricsLog() { ::close(descriptor_); }
+void MetricsLog::amend(double validation_loss) {
+  const fs::path target = fs::canonical(file_);
+  std::string text = text_of(target);
+  auto line = nlohmann::ordered_json::parse(text.substr(last_line(text)));
+  line[validation_key] = validation_loss;
+  replace_file(target, text.erase(last_line(text)) + line.dump() + "\n");
+  ::close(std::exchange(descriptor_, open_file(file_, O_APPEND)));
+  lacks_validation_ = false;
+}
 
-void MetricsLog::write(const StepMetrics& metrics) { write_all(descriptor_, to_json(metrics) + "\n", file_); }
+void MetricsLog::write(const StepMetrics& metrics) {
+  const std::lock_guard lock(mutex_);
+  waiting_ += to_json(metrics, timing_) + "\n";
+  waiting_.erase(0, write_some(descriptor_, waiting_));
+}
+
+bool MetricsLog::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return !waiting_.empty();
+}
+
+void MetricsLog::sync() {
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_.erase(0, write_some(descriptor_, waiting_));
+    if (!waiting_.empty()) fail_writing(file_);
+  }
+  // A pipe has no disk.
+  if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != EROFS)
+    fail("log.metrics: flushing '{}': {}", file_.string(), error_text());
+}
+
+MetricsLog::~MetricsLog() { ::close(descriptor_); }
 
 }  // namespace trireme

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -23,7 +24,8 @@ struct StepMetrics {
 };
 
 /// The object of one step, without line end. Numbers read back to the same bits; those that are not finite are null.
-std::string to_json(const StepMetrics& metrics);
+/// Without `timing` it leaves out what the clock says, so that equal runs write equal lines.
+std::string to_json(const StepMetrics& metrics, bool timing = true);
 
 /// Appends to a metrics file. A line is written at once and whole, so readers may follow the file.
 class MetricsLog {
@@ -31,16 +33,29 @@ class MetricsLog {
   /// Goes on after `last_step` (0: a new run): lines of later steps, left by an earlier life of the run, are dropped,
   /// and so is a last line that a crash cut short. The old file stays whole until the shortened one replaces it.
   /// Refuses a file that holds anything else, naming file and line. Makes the folder where there is none.
-  MetricsLog(const std::filesystem::path& file, std::int64_t last_step);
+  MetricsLog(const std::filesystem::path& file, std::int64_t last_step, bool timing = true);
   ~MetricsLog();
   MetricsLog(const MetricsLog&) = delete;
   MetricsLog& operator=(const MetricsLog&) = delete;
 
+  /// What the disk has no room for waits in memory until it has.
   void write(const StepMetrics& metrics);
+  bool waiting() const;
+  /// Returns when all lines are on disk; fails when there is no room for them. May be called on another thread.
+  void sync();
+
+  /// Whether the last line kept is of `last_step` and tells no validation loss.
+  bool lacks_validation() const { return lacks_validation_; }
+  /// Adds the validation loss to that line, which must still be the last.
+  void amend(double validation_loss);
 
  private:
   std::filesystem::path file_;
-  int descriptor_;
+  bool timing_;
+  bool lacks_validation_ = false;
+  int descriptor_ = -1;
+  mutable std::mutex mutex_;  ///< of what follows, and of the order of lines
+  std::string waiting_;
 };
 
 }  // namespace trireme

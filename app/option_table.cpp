@@ -14,14 +14,17 @@ constexpr std::uint32_t for_eval = bit(Command::eval);
 constexpr std::uint32_t for_sample = bit(Command::sample);
 constexpr std::uint32_t for_pack = bit(Command::pack);
 constexpr std::uint32_t for_inspect = bit(Command::inspect);
+constexpr std::uint32_t for_layout = bit(Command::layout);
+constexpr std::uint32_t for_doctor = bit(Command::doctor);
 
 constexpr Range<double> share{.low = 0, .high = 1, .below = true};
 
 void declare_model(std::vector<Option>& options) {
-  SectionTable<Configuration>{options, "model", nullptr}.used_by(for_train).choice("arch", &Configuration::arch,
-                                                                                   "architecture", {"gpt"});
+  SectionTable<Configuration>{options, "model", nullptr}
+      .used_by(for_train | for_layout | for_doctor)
+      .choice("arch", &Configuration::arch, "architecture", {"gpt"});
   SectionTable{options, "model", &Configuration::model}
-      .used_by(for_train)
+      .used_by(for_train | for_layout | for_doctor)
       .number("layers", &GptConfig::layers, "transformer blocks", {.low = 1})
       .number("hidden", &GptConfig::hidden, "width of the residual stream", {.low = 1})
       .number("heads", &GptConfig::heads, "attention heads; must divide hidden", {.low = 1})
@@ -42,7 +45,7 @@ void declare_model(std::vector<Option>& options) {
 
 void declare_training(std::vector<Option>& options) {
   SectionTable{options, "data", &Configuration::data}
-      .used_by(for_train)
+      .used_by(for_train | for_layout | for_doctor)
       .paths("train", &DataOptions::train, "packed files to train on")
       .used_by(for_train | for_eval)
       .paths("validation", &DataOptions::validation, "packed files to validate on");
@@ -50,11 +53,12 @@ void declare_training(std::vector<Option>& options) {
   SectionTable{options, "train", &Configuration::train}
       .used_by(for_train)
       .number("steps", &TrainOptions::steps, "length of the run, in steps", {.low = 1})
-      .used_by(for_train | for_eval)
+      .used_by(for_train | for_eval | for_layout | for_doctor)
       .number("global_batch", &TrainOptions::global_batch, "samples of a step, over all ranks", {.low = 1})
       .number("micro_batch", &TrainOptions::micro_batch, "samples that a stage works on at a time", {.low = 1})
+      .used_by(for_train | for_eval)
       .number("seed", &TrainOptions::seed, "of initial values, sample order and dropout")
-      .used_by(for_train | for_eval | for_sample)
+      .used_by(for_train | for_eval | for_sample | for_doctor)
       .choice<DeviceChoice>(
           "device", &TrainOptions::device, "where to compute",
           {{"auto", DeviceChoice::automatic}, {"cpu", DeviceChoice::cpu}, {"cuda", DeviceChoice::cuda}})
@@ -66,7 +70,11 @@ void declare_training(std::vector<Option>& options) {
       .flag("tf32", &TrainOptions::tf32, "on a GPU: fp32 products keep 10 bits of their operands' fractions")
       .flag("cuda_graph", &TrainOptions::cuda_graph, "on a GPU: record a step once and replay it (not with dropout)")
       .number("validate_every", &TrainOptions::validate_every, "steps between validations; 0: only at the end")
+      .number("time_limit", &TrainOptions::time_limit,
+              "seconds after which to save and stop (status 75); 0: none, or Slurm's")
       .used_by(for_train | for_eval)
+      .number("watchdog", &TrainOptions::watchdog,
+              "seconds without progress after which every rank tells where it is and the job ends; 0: never")
       .number("validation_batches", &TrainOptions::validation_batches,
               "batches of global_batch samples a validation takes; 0: the whole set");
 
@@ -88,21 +96,26 @@ void declare_training(std::vector<Option>& options) {
 
 void declare_running(std::vector<Option>& options) {
   SectionTable{options, "parallel", &Configuration::parallel}
-      .used_by(for_train | for_eval)
+      .used_by(for_train | for_eval | for_layout | for_doctor)
       .number("data", &ParallelOptions::data, "ranks that share a batch; 0: what the other axes leave of the world")
-      .used_by(for_train | for_eval | for_sample)
+      .used_by(for_train | for_eval | for_sample | for_layout | for_doctor)
       .number("tensor", &ParallelOptions::tensor, "ranks that share each matrix", {.low = 1})
       .number("pipeline", &ParallelOptions::pipeline, "pipeline stages", {.low = 1})
-      .used_by(for_train)
+      .used_by(for_train | for_doctor)
       .choice<ScheduleKind>("schedule", &ParallelOptions::schedule, "order of the pipeline's work",
                             {{"gpipe", ScheduleKind::gpipe}, {"1f1b", ScheduleKind::one_f_one_b}});
 
   SectionTable{options, "checkpoint", &Configuration::checkpoint}
-      .used_by(for_train | for_eval | for_sample)
+      .used_by(for_train | for_eval | for_sample | for_layout | for_doctor)
       .path("directory", &CheckpointOptions::directory, "where checkpoints are; empty: none are written")
       .used_by(for_train)
       .number("every", &CheckpointOptions::every, "steps between checkpoints; 0: only at the end or when stopped")
+      .used_by(for_train | for_doctor)
       .number("keep", &CheckpointOptions::keep, "newest checkpoints kept; 0: all")
+      .used_by(for_train)
+      .number("keep_every", &CheckpointOptions::keep_every, "also keep those of steps that this divides; 0: none")
+      .used_by(for_train | for_doctor)
+      .flag("background", &CheckpointOptions::background, "write from a copy in memory while training goes on")
       .used_by(for_train | for_eval | for_sample)
       .text("resume", &CheckpointOptions::resume, "auto: the newest checkpoint; never; or a step",
             "auto, never or a step", [](const std::string& value) {
@@ -115,6 +128,7 @@ void declare_running(std::vector<Option>& options) {
       .path("metrics", &LogOptions::metrics, "JSON-lines file, one object a step; empty: none")
       .used_by(for_train)
       .number("every", &LogOptions::every, "steps between plain progress lines", {.low = 1})
+      .flag("timing", &LogOptions::timing, "false: metrics leave out times, so that equal runs write equal files")
       .choice<ProgressKind>("progress", &LogOptions::progress, "auto: a bar on a terminal, plain lines elsewhere",
                             {{"auto", ProgressKind::automatic},
                              {"bar", ProgressKind::bar},
@@ -149,7 +163,17 @@ void declare_tools(std::vector<Option>& options) {
   SectionTable{options, "inspect", &Configuration::inspect}
       .used_by(for_inspect)
       .path("path", &InspectOptions::path, "data set, checkpoint, shard or folder of checkpoints; the argument")
-      .flag("statistics", &InspectOptions::statistics, "also read all tokens of a data set for its entropies");
+      .flag("statistics", &InspectOptions::statistics, "also read all tokens of a data set for its entropies")
+      .flag("verify", &InspectOptions::verify, "also read all of a checkpoint and test its checksums");
+
+  SectionTable{options, "layout", &Configuration::layout}
+      .used_by(for_layout)
+      .number("ranks", &LayoutOptions::ranks, "ranks at hand; as many of them are used as a layout fits");
+
+  SectionTable{options, "doctor", &Configuration::doctor}
+      .used_by(for_doctor)
+      .number("timeout", &DoctorOptions::timeout, "seconds that ranks and file systems may take to answer",
+              {.low = 0, .above = true});
 }
 
 }  // namespace

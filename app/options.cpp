@@ -14,6 +14,8 @@ namespace {
 
 namespace po = boost::program_options;
 
+constexpr std::size_t largest_file = std::size_t{1} << 20;
+
 /// What one source (a file, or the command line) says about one key.
 struct Setting {
   const Option* option;
@@ -65,7 +67,12 @@ std::string read_file(const std::string& name) {
   std::ifstream file(name, std::ios::binary);
   if (!file || std::filesystem::is_directory(name))
     refuse("--config: found no file '{}', expected an INI file that can be read", name);
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::string text(largest_file + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > largest_file)
+    refuse("--config: '{}' has more than {} bytes, expected an INI file", name, largest_file);
+  return text;
 }
 
 /// The table's key of what was written on the command line, without the leading dashes.
@@ -206,7 +213,7 @@ std::string help_text() {
   for (const CommandInfo& info : command_list()) text += fmt::format("  {:<8} {}\n", info.name, info.summary);
   return text +
          "\n'trireme COMMAND --help' lists the keys of a command, 'trireme --version' tells the version.\n"
-         "Started by mpirun or srun, train, eval and sample run on all ranks.\n"
+         "Started by mpirun or srun, train, eval, sample and doctor run on all ranks.\n"
          "exit status: 0 done; 1 failed; 2 wrong command line, configuration or input data;\n"
          "             75 stopped early with everything saved: run the same command again to go on\n";
 }

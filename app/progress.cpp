@@ -100,7 +100,10 @@ void Progress::step(const StepMetrics& metrics) {
 }
 
 void Progress::note(const std::string& text) {
-  if (kind_ == ProgressKind::none) return;
+  if (kind_ != ProgressKind::none) warn(text);
+}
+
+void Progress::warn(const std::string& text) {
   if (bar_.empty()) {
     out_ << text << std::endl;
   } else {

@@ -47,6 +47,8 @@ class Progress {
   void step(const StepMetrics& metrics);
   /// A line of its own, above the bar: a validation result, a checkpoint. Not shown where the kind is none.
   void note(const std::string& text);
+  /// The same, for what must be seen: shown in any case.
+  void warn(const std::string& text);
 
  private:
   std::ostream& out_;

@@ -4,14 +4,17 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
 
+#include "app/layout.h"
 #include "app/options.h"
 #include "io/checkpoint/agreement.h"
 #include "kernels/error.h"
 #include "model/arch/gpt.h"
 
 namespace trireme {
-namespace {
 
 std::unique_ptr<Backend> make_backend(const TrainOptions& options, const World& world) {
   const int gpus = options.device == DeviceChoice::cpu ? 0 : cuda_device_count();
@@ -23,45 +26,72 @@ std::unique_ptr<Backend> make_backend(const TrainOptions& options, const World& 
   return make_cpu_backend(threads_per_rank(world));
 }
 
-LayoutLimits limits_of(const Configuration& configuration, const Architecture& architecture, const World& world) {
-  const GptConfig& model = configuration.model;
-  return {.world = world.size(),
-          .heads = model.heads,
-          .key_value_heads = model.key_value_head_count(),
-          .feed_forward = model.inner_size(),
-          .vocabulary = model.vocabulary,
-          .blocks = static_cast<int>(architecture.blocks.size()),
-          .global_batch = configuration.train.global_batch,
-          .micro_batch = configuration.train.micro_batch};
+namespace {
+
+/// The watchdog comes first: it tells where all ranks are.
+NcclPatience nccl_patience(const TrainOptions& options) {
+  constexpr double for_ever = 1e9;
+  return {.operation = std::chrono::duration<double>(options.watchdog > 0 ? 1.5 * options.watchdog : for_ever)};
 }
 
-/// Step to go on from; -1: none.
-std::int64_t look_for_checkpoint(const CheckpointOptions& options) {
-  const auto steps = list_checkpoints(options.directory);
-  if (options.resume == "auto") return steps.empty() ? -1 : steps.back();
+/// Steps to go on from, the last first. Refuses where the one that was asked for is not there.
+std::vector<std::int64_t> candidates(const CheckpointOptions& options) {
+  auto steps = list_checkpoints(options.directory);
+  if (options.resume == "auto") return steps;
   std::int64_t wanted = -1;
   std::from_chars(options.resume.data(), options.resume.data() + options.resume.size(), wanted);
-  if (std::find(steps.begin(), steps.end(), wanted) == steps.end())
-    refuse("checkpoint.resume={}: {} holds no complete checkpoint of that step; found: {}", options.resume,
+  if (std::ranges::find(steps, wanted) == steps.end())
+    refuse("checkpoint.resume={}: {} holds no checkpoint of that step; found: {}", options.resume,
            options.directory.string(), steps.empty() ? "none" : fmt::format("{}", fmt::join(steps, ", ")));
-  return wanted;
+  return {wanted};
+}
+
+/// What some rank found damaged in a checkpoint that the ranks read together; empty where it is whole. Collective.
+std::string damage_of(const std::filesystem::path& folder, World& world) {
+  std::string damage;
+  together(world.all(), [&] {
+    try {
+      verify_checkpoint(folder, world.rank(), world.size());
+    } catch (const DamagedCheckpoint& error) {
+      damage = error.what();
+    }
+  });
+  try {
+    together(world.all(), [&] {
+      if (!damage.empty()) refuse("{}", damage);
+    });
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+/// For rank 0, when a good one was found: the others must not be counted among the newest any more.
+void set_all_aside(const std::filesystem::path& directory, const std::vector<std::int64_t>& damaged) {
+  for (const std::int64_t step : damaged) {
+    const auto folder = checkpoint_path(directory, step);
+    try {
+      set_aside(folder);
+      std::cerr << fmt::format("trireme: {} is set aside as {}.damaged\n", folder.string(), folder.filename().string());
+    } catch (const Error& error) {
+      std::cerr << fmt::format("trireme: {} cannot be set aside: {}\n", folder.string(), error.what());
+    }
+  }
 }
 
 }  // namespace
 
 Session::Session(const Configuration& configuration, World& world, TokenizerBlob tokenizer, Purpose purpose)
     : configuration_(configuration), world_(world), tokenizer_(std::move(tokenizer)), purpose_(purpose) {
-  int& vocabulary = configuration_.model.vocabulary;
-  if (vocabulary != 0 && vocabulary != tokenizer_.vocabulary)
-    refuse("model.vocabulary={}, but the tokenizer of the data set has {} tokens; leave the key out to take its number",
-           vocabulary, tokenizer_.vocabulary);
-  vocabulary = tokenizer_.vocabulary;
+  take_vocabulary(configuration_.model, tokenizer_);
   const ParallelOptions& parallel = configuration_.parallel;
   architecture_ = make_gpt(configuration_.model, parallel.tensor, type());
   layout_ = resolve_layout({.data = parallel.data, .tensor = parallel.tensor, .pipeline = parallel.pipeline},
-                           limits_of(configuration_, architecture_, world_));
+                           limits_of(configuration_, architecture_.blocks.size(), world_.size()));
   backend_ = make_backend(configuration_.train, world_);
-  groups_ = std::make_unique<DeviceGroups>(world_, *backend_);
+  groups_ = std::make_unique<DeviceGroups>(world_, *backend_, nccl_patience(configuration_.train));
+  if (world_.rank() == 0 && !groups_->why_staged().empty())
+    std::fprintf(stderr, "trireme: warning: %s\n", groups_->why_staged().c_str());
   make_groups();
   make_stage();
 }
@@ -94,11 +124,7 @@ void Session::make_stage() {
   if (!stage_.first()) stage_.input = architecture_.blocks[first - 1].output;
   if (!stage_.last()) stage_.output = architecture_.blocks[end - 1].output;
   store_.allocate(*backend_, type(), configuration_.train.seed, purpose_ == Purpose::training);
-  arenas_.push_back({"parameters", store_.values, Tensor()});
-  if (purpose_ == Purpose::training) {
-    arenas_.push_back({"optimizer/first_moment", store_.first_moments, Tensor()});
-    arenas_.push_back({"optimizer/second_moment", store_.second_moments, Tensor()});
-  }
+  list_held();
   make_shared_copies(boundaries);
 }
 
@@ -124,7 +150,8 @@ std::int64_t Session::parameter_count() {
   for (const Parameter& parameter : store_.parameters())
     for (const auto& part : parameter.parts())
       if (part.shard.replica + data_->rank() == 0) count += static_cast<double>(part.shard.extent.elements());
-  Tensor sum(host_memory_, {1}, DType::f64);
+  MemoryPool host_memory(make_host_memory());
+  Tensor sum(host_memory, {1}, DType::f64);
   sum.data<double>()[0] = count;
   world_.all().all_reduce(sum, Reduction::sum).wait();
   return static_cast<std::int64_t>(sum.data<double>()[0]);
@@ -140,61 +167,113 @@ bool Session::can_record() const {
          (groups_->transport() == Transport::nccl || world_.size() == 1);
 }
 
-std::vector<CheckpointItem> Session::checkpoint_items() {
-  std::vector<CheckpointItem> items;
-  for (Arena& arena : arenas_) {
-    if (arena.host.empty() && backend_->kind() == DeviceKind::cpu) arena.host = arena.tensor;
-    if (arena.host.empty()) {
-      arena.host = Tensor(host_memory_, arena.tensor.shape(), DType::f32);
-      std::ranges::fill(arena.host.values<float>(), 0.0F);  // what lies between parameters stays zero
-    }
+void Session::list_held() {
+  std::vector<std::pair<std::string, Tensor>> arenas = {{"parameters", store_.values}};
+  if (purpose_ == Purpose::training) {
+    arenas.emplace_back("optimizer/first_moment", store_.first_moments);
+    arenas.emplace_back("optimizer/second_moment", store_.second_moments);
+  }
+  // Data-parallel ranks hold the same: each box is written by the one that has least to write so far.
+  const int ranks = data_->size();
+  std::vector<std::int64_t> load(static_cast<std::size_t>(ranks));
+  for (const auto& [kind, arena] : arenas) {
     for (const Parameter& parameter : store_.parameters()) {
-      float* data = arena.host.data<float>() + parameter.first();
+      std::int64_t first = parameter.first();
       for (const auto& part : parameter.parts()) {
+        const std::int64_t elements = part.shard.extent.elements();
+        const auto writer = std::ranges::min_element(load);
+        const int distance = (data_->rank() - static_cast<int>(writer - load.begin()) + ranks) % ranks;
+        if (part.shard.replica == 0) *writer += elements;
         ShardSpec shard = part.shard;
-        shard.replica += data_->rank();
-        items.push_back({arena.kind + "/" + part.name, shard, data});
-        data += shard.extent.elements();
+        shard.replica = shard.replica * ranks + distance;
+        held_.push_back({kind + "/" + part.name, shard, arena.view(first, {elements})});
+        first += elements;
       }
     }
+  }
+}
+
+CheckpointInfo Session::checkpoint_info(std::int64_t step, std::int64_t samples) const {
+  return {.step = step,
+          .samples = samples,
+          .seed = configuration_.train.seed,
+          .configuration = to_ini(configuration_),
+          .tokenizer_kind = tokenizer_.kind,
+          .tokenizer_model = tokenizer_.model,
+          .tokenizer_vocabulary = tokenizer_.vocabulary,
+          .tokenizer_end_of_text = tokenizer_.end_of_text};
+}
+
+std::int64_t Session::reserve_snapshot() {
+  if (snapshot_.empty()) {
+    std::int64_t elements = 0;
+    for (const Held& held : held_) elements += held.shard.replica == 0 ? held.values.elements() : 0;
+    snapshot_ = Tensor(backend_->host_pool(), {elements}, DType::f32);
+    std::ranges::fill(snapshot_.values<float>(), 0.0F);  // the system gives memory when it is touched: now, not later
+  }
+  return static_cast<std::int64_t>(snapshot_.bytes());
+}
+
+std::vector<CheckpointItem> Session::snapshot() {
+  reserve_snapshot();
+  std::vector<CheckpointItem> items;
+  float* next = snapshot_.data<float>();
+  for (const Held& held : held_) {
+    const bool writes = held.shard.replica == 0;
+    items.push_back({held.path, held.shard, writes ? next : nullptr});
+    if (!writes) continue;
+    backend_->download(held.values, next);
+    next += held.values.elements();
   }
   return items;
 }
 
-std::filesystem::path Session::save(std::int64_t step, std::int64_t samples) {
-  const CheckpointInfo info{.step = step,
-                            .samples = samples,
-                            .seed = configuration_.train.seed,
-                            .configuration = to_ini(configuration_),
-                            .tokenizer_kind = tokenizer_.kind,
-                            .tokenizer_model = tokenizer_.model,
-                            .tokenizer_vocabulary = tokenizer_.vocabulary,
-                            .tokenizer_end_of_text = tokenizer_.end_of_text};
-  const CheckpointOptions& options = configuration_.checkpoint;
-  const auto items = checkpoint_items();
-  for (Arena& arena : arenas_)
-    if (arena.host.raw() != arena.tensor.raw()) backend_->download(arena.tensor, arena.host.raw());
-  const auto folder = save_checkpoint(options.directory, info, items, world_.all());
-  if (world_.rank() == 0 && options.keep > 0) prune_checkpoints(options.directory, options.keep);
-  return folder;
+std::vector<CheckpointItem> Session::items_in_place() {
+  std::vector<CheckpointItem> items;
+  for (Held& held : held_) items.push_back({held.path, held.shard, held.values.data<float>()});
+  return items;
 }
 
 void Session::load(CheckpointReader& reader) {
-  for (const CheckpointItem& item : checkpoint_items()) reader.read(item);
-  for (Arena& arena : arenas_)
-    if (arena.host.raw() != arena.tensor.raw()) backend_->upload(arena.host.raw(), arena.tensor);
+  const bool on_host = backend_->kind() == DeviceKind::cpu;
+  MemoryPool staging(make_host_memory());
+  for (Held& held : held_) {
+    Tensor host = on_host ? held.values : Tensor(staging, held.values.shape(), DType::f32);
+    reader.read({held.path, held.shard, host.data<float>()});
+    if (!on_host) backend_->upload(host.raw(), held.values);
+  }
   store_.refresh_working(*backend_);
 }
 
-std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& world) {
+std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& world, Damaged then) {
   if (options.directory.empty() || options.resume == "never") return {};
   // One rank looks, so that ranks cannot disagree while a file system settles.
-  int found = -1;
+  std::vector<std::int64_t> steps;
   together(world.all(), [&] {
-    if (world.rank() == 0) found = static_cast<int>(look_for_checkpoint(options));
+    if (world.rank() == 0) steps = candidates(options);
   });
-  const int step = gather(world.all(), found).front();
-  return step < 0 ? std::filesystem::path() : checkpoint_path(options.directory, step);
+  std::vector<std::int64_t> damaged;
+  std::string damage;
+  while (true) {
+    const int step = gather(world.all(), steps.empty() ? -1 : static_cast<int>(steps.back())).front();
+    if (step < 0) break;
+    if (!steps.empty()) steps.pop_back();
+    const auto folder = checkpoint_path(options.directory, step);
+    damage = damage_of(folder, world);
+    if (damage.empty()) {
+      if (world.rank() == 0 && then == Damaged::set_aside) set_all_aside(options.directory, damaged);
+      return folder;
+    }
+    if (world.rank() == 0) std::cerr << fmt::format("trireme: {} is damaged: {}\n", folder.string(), damage);
+    damaged.push_back(step);
+  }
+  if (options.resume != "auto") refuse("checkpoint.resume={}: {}", options.resume, damage);
+  if (!damaged.empty() || has_damaged(options.directory))
+    refuse(
+        "checkpoint.directory={}: found only damaged checkpoints, expected a whole one or none. Nothing is begun anew "
+        "without your word: move them away, or say checkpoint.resume=never",
+        options.directory.string());
+  return {};
 }
 
 Configuration with_model_of(const Configuration& configuration, const CheckpointInfo& info) {

@@ -53,17 +53,22 @@ class Session {
   /// Adds up the gradients of parameters that live on several stages.
   void reduce_shared_gradients();
 
-  /// Collective. Writes parameters and optimizer state; returns the checkpoint's folder.
-  std::filesystem::path save(std::int64_t step, std::int64_t samples);
+  CheckpointInfo checkpoint_info(std::int64_t step, std::int64_t samples) const;
+  /// Takes the memory that snapshots need, once; returns its bytes on this rank.
+  std::int64_t reserve_snapshot();
+  /// Copies into it what this rank writes of parameters and optimizer state. Valid until the next snapshot.
+  std::vector<CheckpointItem> snapshot();
+  /// The same without a copy, of a CPU backend: valid until the next step changes it.
+  std::vector<CheckpointItem> items_in_place();
   /// Reads this rank's part of parameters and, for training, optimizer state, whatever layout wrote them.
   void load(CheckpointReader& reader);
 
  private:
-  /// What checkpoints hold: one value for each parameter's element.
-  struct Arena {
-    std::string kind;
-    Tensor tensor;
-    Tensor host;  ///< the same in host memory: the tensor itself on the CPU, else a copy, made for the first checkpoint
+  /// A box of a parameter, or of a moment of it, as checkpoints name it.
+  struct Held {
+    std::string path;
+    ShardSpec shard;  ///< replica 0 is the rank that writes it
+    Tensor values;
   };
   struct SharedCopy {
     Parameter* parameter;
@@ -73,7 +78,7 @@ class Session {
   void make_groups();
   void make_stage();
   void make_shared_copies(const std::vector<int>& boundaries);
-  std::vector<CheckpointItem> checkpoint_items();
+  void list_held();
 
   Configuration configuration_;
   World& world_;
@@ -89,13 +94,20 @@ class Session {
   Stage stage_;
   std::vector<std::int64_t> block_first_;
   std::vector<SharedCopy> shared_;
-  MemoryPool host_memory_{make_host_memory()};
-  std::vector<Arena> arenas_;
+  std::vector<Held> held_;
+  Tensor snapshot_;  ///< f32, host memory: what this rank writes, one after the other
 };
 
-/// The checkpoint that checkpoint.resume asks for, or an empty path where it is "auto" and there is none, or "never".
-/// Collective: all ranks get the same answer. Refuses a step that is not there.
-std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& world);
+/// What a run computes with: this rank's GPU, or the CPU.
+std::unique_ptr<Backend> make_backend(const TrainOptions& options, const World& world);
+
+/// What to do with damaged checkpoints that are newer than the one taken.
+enum class Damaged { leave, set_aside };
+
+/// The checkpoint that checkpoint.resume asks for, read and found whole; an empty path where it is "auto" and there is
+/// none, or "never". Collective: all ranks get the same answer. "auto" takes the newest that is whole; rank 0 names
+/// those that are not. Refuses a step that is not there or is damaged, and a directory with nothing but damage.
+std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& world, Damaged then = Damaged::leave);
 
 /// What eval and sample run: `configuration` with the model that the checkpoint holds.
 Configuration with_model_of(const Configuration& configuration, const CheckpointInfo& info);

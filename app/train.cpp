@@ -1,15 +1,21 @@
 // trireme train
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <memory>
 #include <optional>
 
 #include "app/commands.h"
+#include "app/doctor.h"
 #include "app/metrics.h"
 #include "app/progress.h"
+#include "app/saves.h"
 #include "app/stop_signal.h"
+#include "app/time_limit.h"
 #include "app/trainer.h"
+#include "app/watchdog.h"
 #include "io/checkpoint/agreement.h"
+#include "kernels/activity.h"
 
 namespace trireme {
 namespace {
@@ -19,6 +25,7 @@ class Run {
  public:
   Run(const Configuration& configuration, World& world)
       : configuration_(configuration),
+        time_limit_(configuration.train.time_limit),
         world_(world),
         data_(open(configuration.data.train, "data.train")),
         session_(configuration, world, data_->tokenizer(), Session::Purpose::training) {
@@ -27,37 +34,73 @@ class Run {
       check_same_vocabulary();
     }
     prepare_directory();
+    check_before_training(configuration, world, session_.parameter_count());
     resume();
     trainer_ = std::make_unique<Trainer>(session_, data_, step_);
     if (world.rank() == 0) {
-      if (!configuration.log.metrics.empty()) log_ = std::make_unique<MetricsLog>(configuration.log.metrics, step_);
+      if (!configuration.log.metrics.empty())
+        log_ = std::make_unique<MetricsLog>(configuration.log.metrics, step_, configuration.log.timing);
       progress_ =
           std::make_unique<Progress>(configuration.log, configuration.train.steps, std::cerr, stderr_is_terminal());
     }
+    if (!configuration.checkpoint.directory.empty())
+      saves_ = std::make_unique<Saves>(session_, step_, log_.get(), progress_.get());
     announce();
   }
 
   ExitStatus go() {
-    try {
-      return steps();
-    } catch (...) {
-      session_.abandon();
-      throw;
+    if (!make_up_for_validation()) return stop_early();
+    while (step_ < configuration_.train.steps) {
+      const auto start = Clock::now();
+      const StepResult result = trainer_->step([this] { return votes(); });
+      step_ = result.step;
+      if (saves_) saves_->advance(result.votes.saving);
+      const bool last = step_ == configuration_.train.steps;
+      const bool validates = validation_ && is_due(configuration_.train.validate_every, last);
+      const auto validation_loss = validates ? validate() : std::nullopt;
+      report(result, validation_loss);
+      if (validates && !validation_loss) return stop_early();
+      if (result.votes.stop && !last) return stop_early();
+      if (saves_ && !last && (is_due(configuration_.checkpoint.every, false) || result.votes.save))
+        saves_->begin(step_);
+      longest_step_ = std::max(longest_step_, seconds_since(start));
     }
+    if (saves_) saves_->finish(step_);
+    if (log_) log_->sync();
+    return ExitStatus::done;
   }
 
+  /// For a rank that fails while others may wait for it.
+  void abandon() noexcept { session_.abandon(); }
+
  private:
-  ExitStatus steps() {
-    const StopSignal signal;
-    while (step_ < configuration_.train.steps) {
-      const StepResult result = trainer_->step(signal.received());
-      step_ = result.step;
-      const bool last = step_ == configuration_.train.steps;
-      report(result, is_due(configuration_.train.validate_every, last) && validation_ ? validate() : std::nullopt);
-      if (result.stop && !last) return stop_early();
-      if (is_due(static_cast<int>(configuration_.checkpoint.every), last)) save();
-    }
-    return ExitStatus::done;
+  using Clock = std::chrono::steady_clock;
+
+  static double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  Votes votes() const {
+    return {.stop = asked_to_stop(), .save = saves_ && saves_->wants_retry(), .saving = saves_ && saves_->busy()};
+  }
+
+  /// Whether this rank knows of a reason to stop. Of the time, rank 0 is the judge.
+  bool asked_to_stop() const {
+    if (signal_.received()) return true;
+    const auto left = world_.rank() == 0 ? time_limit_.left() : std::nullopt;
+    const double needed = 1 + 1.5 * longest_step_ + (saves_ ? 1.5 * saves_->longest() : 0);
+    return left && *left < needed;
+  }
+
+  /// An earlier life of the run may have stopped in the midst of the validation that its last step was due. False
+  /// where that happens again.
+  bool make_up_for_validation() {
+    const bool lacks = log_ && log_->lacks_validation() && validation_ && step_ > 0 &&
+                       is_due(configuration_.train.validate_every, step_ == configuration_.train.steps);
+    if (!any_rank(world_.all(), lacks)) return true;
+    const auto loss = validate();
+    if (loss && log_) log_->amend(*loss);
+    return loss.has_value();
   }
 
   static std::shared_ptr<TokenDataset> open(const std::vector<std::filesystem::path>& files, const char* key) {
@@ -85,7 +128,7 @@ class Run {
   }
 
   void resume() {
-    const auto folder = find_checkpoint(configuration_.checkpoint, world_);
+    const auto folder = find_checkpoint(configuration_.checkpoint, world_, Damaged::set_aside);
     if (folder.empty()) return;
     CheckpointReader reader(folder);
     const CheckpointInfo& info = reader.info();
@@ -113,14 +156,23 @@ class Run {
     progress_->note(fmt::format("data        {} tokens, {:.1f} passes over them in {} steps",
                                 format_count(static_cast<double>(data_->tokens())),
                                 tokens / static_cast<double>(data_->tokens()), train.steps));
+    if (saves_)
+      progress_->note(fmt::format("checkpoints {}, {}", configuration_.checkpoint.directory.string(),
+                                  saves_->copy_bytes() > 0
+                                      ? fmt::format("{}B a rank for the copy that is written while training goes on",
+                                                    format_count(static_cast<double>(saves_->copy_bytes())))
+                                      : "training waits while they are written"));
     if (!resumed_from_.empty())
       progress_->note(fmt::format("resumed     step {} from {}", step_, resumed_from_.string()));
     if (step_ >= train.steps) progress_->note(fmt::format("train.steps={} are done: nothing left to do", train.steps));
   }
 
-  bool is_due(int every, bool last) const { return last || (every > 0 && step_ % every == 0); }
+  bool is_due(std::int64_t every, bool last) const { return last || (every > 0 && step_ % every == 0); }
 
-  std::optional<double> validate() { return evaluate(session_, validation_, configuration_.train.validation_batches); }
+  /// Nothing where it was interrupted by the wish to stop.
+  std::optional<double> validate() {
+    return evaluate(session_, validation_, configuration_.train.validation_batches, [this] { return asked_to_stop(); });
+  }
 
   void report(const StepResult& result, std::optional<double> validation_loss) {
     if (!progress_) return;
@@ -134,35 +186,35 @@ class Run {
                               .step_seconds = result.seconds,
                               .tokens_per_second = static_cast<double>(batch_tokens) / result.seconds,
                               .data_wait_seconds = result.data_wait_seconds,
-                              .checkpoint_stall_seconds = std::exchange(stall_seconds_, 0.0),
+                              .checkpoint_stall_seconds = saves_ ? saves_->take_stall() : 0.0,
                               .validation_loss = validation_loss};
-    if (log_) log_->write(metrics);
+    if (log_) write(metrics);
     progress_->step(metrics);
     if (validation_loss)
       progress_->note(fmt::format("step {}  validation loss {:.4f} nats a token", result.step, *validation_loss));
   }
 
-  void save() {
-    if (configuration_.checkpoint.directory.empty()) return;
-    const auto start = std::chrono::steady_clock::now();
-    const auto folder = session_.save(step_, step_ * configuration_.train.global_batch);
-    stall_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (progress_) progress_->note(fmt::format("saved       {} in {:.2f} s", folder.string(), stall_seconds_));
+  void write(const StepMetrics& metrics) {
+    const bool waited = log_->waiting();
+    log_->write(metrics);
+    if (!waited && log_->waiting())
+      progress_->warn(fmt::format("NOT WRITTEN step {}: '{}' cannot be written now; its lines wait in memory",
+                                  metrics.step, configuration_.log.metrics.string()));
   }
 
   ExitStatus stop_early() {
-    save();
+    if (saves_) saves_->finish(step_);
+    const char* why = signal_.received() || !time_limit_.left() ? "on request" : "ahead of the time limit";
     if (progress_)
-      progress_->note(
-          configuration_.checkpoint.directory.empty()
-              ? fmt::format("stopped after step {} on request; checkpoint.directory is not set: nothing is "
-                            "saved",
-                            step_)
-              : fmt::format("stopped after step {} on request; the same command goes on from there", step_));
-    return configuration_.checkpoint.directory.empty() ? ExitStatus::failed : ExitStatus::stopped_early;
+      progress_->note(fmt::format(
+          "stopped     after step {} {}; {}", step_, why,
+          saves_ ? "the same command goes on from there" : "checkpoint.directory is not set: nothing is saved"));
+    return saves_ ? ExitStatus::stopped_early : ExitStatus::failed;
   }
 
+  const StopSignal signal_;
   Configuration configuration_;
+  const TimeLimit time_limit_;
   World& world_;
   std::shared_ptr<TokenDataset> data_, validation_;
   Session session_;
@@ -171,11 +223,24 @@ class Run {
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<MetricsLog> log_;     ///< on rank 0
   std::unique_ptr<Progress> progress_;  ///< on rank 0
-  double stall_seconds_ = 0;            ///< of the last save; told with the step after it
+  std::unique_ptr<Saves> saves_;        ///< null where nothing is to be saved
+  double longest_step_ = 0;             ///< seconds, with validation and what a save made it wait
 };
 
 }  // namespace
 
-ExitStatus run_train(const Configuration& configuration, World& world) { return Run(configuration, world).go(); }
+ExitStatus run_train(const Configuration& configuration, World& world) {
+  const Watchdog watchdog(world, {.limit = configuration.train.watchdog, .name = "train.watchdog"});
+  const Activity activity("training");
+  auto run = std::make_unique<Run>(configuration, world);
+  try {
+    return run->go();
+  } catch (...) {
+    run->abandon();
+    // Not taken apart: its threads and its peers may still be using what it holds, and the process ends anyway.
+    [[maybe_unused]] const Run* left_behind = run.release();
+    throw;
+  }
+}
 
 }  // namespace trireme

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "io/checkpoint/agreement.h"
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -68,10 +70,11 @@ Trainer::Trainer(Session& session, std::shared_ptr<TokenDataset> data, std::int6
                   .weight_decay = session.configuration().optimizer.weight_decay,
                   .clip_norm = session.configuration().optimizer.clip_norm}),
       totals_(session.backend().allocate({2}, DType::f64)),
-      sums_(host_memory_, {3}, DType::f64),
+      sums_(host_memory_, {5}, DType::f64),
       step_(steps_done) {}
 
-StepResult Trainer::step(bool stop) {
+StepResult Trainer::step(const std::function<Votes()>& vote) {
+  const Activity activity("step", {}, step_ + 1);
   const double start = now();
   const Configuration& configuration = session_.configuration();
   StepResult result;
@@ -82,7 +85,7 @@ StepResult Trainer::step(bool stop) {
   upload(session_, loader_.next(), microbatches_);
   result.data_wait_seconds = loader_.last_wait();
   accumulate_or_replay();
-  agree(result, stop);
+  agree(result, vote ? vote() : Votes{});
   optimizer_.step(step_, result.learning_rate, totals_.view(1, {1}));
   result.seconds = now() - start;
   return result;
@@ -113,18 +116,20 @@ void Trainer::accumulate_or_replay() {
     accumulate();
 }
 
-void Trainer::agree(StepResult& result, bool stop) {
+void Trainer::agree(StepResult& result, const Votes& votes) {
   std::array<double, 2> mine{};
   session_.backend().download(totals_, mine.data());
   // Ranks of the tensor axis all have the loss, ranks of the data axis all have the same gradients: one of each counts.
   const auto sums = sums_.values<double>();
   sums[0] = session_.tensor().rank() == 0 ? mine[0] : 0.0;
   sums[1] = session_.data().rank() == 0 ? mine[1] : 0.0;
-  sums[2] = stop ? 1.0 : 0.0;
+  sums[2] = votes.stop ? 1.0 : 0.0;
+  sums[3] = votes.save ? 1.0 : 0.0;
+  sums[4] = votes.saving ? 1.0 : 0.0;
   session_.world().all().all_reduce(sums_, Reduction::sum).wait();
   result.loss = sums[0];
   result.gradient_norm = std::sqrt(sums[1]);
-  result.stop = sums[2] > 0;
+  result.votes = {.stop = sums[2] > 0, .save = sums[3] > 0, .saving = sums[4] > 0};
   if (session_.world().size() > 1) session_.backend().upload(&sums[1], totals_.view(1, {1}));
   if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm))
     fail(
@@ -133,7 +138,9 @@ void Trainer::agree(StepResult& result, bool stop) {
         result.step, result.loss, result.gradient_norm);
 }
 
-double evaluate(Session& session, const std::shared_ptr<TokenDataset>& data, int batches) {
+std::optional<double> evaluate(Session& session, const std::shared_ptr<TokenDataset>& data, int batches,
+                               const std::function<bool()>& stop) {
+  const Activity activity("validation", data->name());
   const Configuration& configuration = session.configuration();
   const std::int64_t context = configuration.model.context;
   const std::int64_t batch = configuration.train.global_batch;
@@ -150,6 +157,8 @@ double evaluate(Session& session, const std::shared_ptr<TokenDataset>& data, int
   session.backend().zero(total);
   std::vector<Microbatch> parts;
   for (std::int64_t first = 0; first < samples; first += batch) {
+    const Activity here("batch", {}, first / batch);
+    if (stop && any_rank(session.world().all(), stop())) return {};
     TokenBatch part = loader.next();
     // The last batch is filled up with samples that do not count.
     const std::int64_t counting = std::clamp<std::int64_t>(samples - part.first_sample, 0, part.samples);

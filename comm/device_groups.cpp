@@ -2,12 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <cstring>
 #include <map>
 #include <set>
 
-#include "comm/nccl/nccl_world.h"
 #include "comm/self_communicator.h"
 #include "comm/staged_communicator.h"
 #include "kernels/error.h"
@@ -66,18 +64,16 @@ std::string why_staged(std::span<const GpuPlace> ranks) {
   return {};
 }
 
-DeviceGroups::DeviceGroups(World& world, Backend& backend) : world_(world), backend_(backend) {
+DeviceGroups::DeviceGroups(World& world, Backend& backend, NcclPatience patience) : world_(world), backend_(backend) {
   if (backend.kind() == DeviceKind::cpu) return;
   transport_ = Transport::nccl;
   if (world.size() == 1) return;
   const std::vector<GpuPlace> places = gather_places(world, {world.host(), nccl_device(), why_no_nccl().empty()});
-  const std::string why = why_staged(places);
-  if (why.empty()) {
-    nccl_ = std::make_unique<NcclWorld>(backend);
-    return;
-  }
-  transport_ = Transport::staged;
-  if (world.rank() == 0) std::fprintf(stderr, "trireme: warning: %s\n", why.c_str());
+  why_staged_ = trireme::why_staged(places);
+  if (why_staged_.empty())
+    nccl_ = std::make_unique<NcclWorld>(backend, patience);
+  else
+    transport_ = Transport::staged;
 }
 
 DeviceGroups::~DeviceGroups() = default;

@@ -1,6 +1,7 @@
 // Groups of ranks whose tensors live where the backend computes.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -8,11 +9,10 @@
 #include <vector>
 
 #include "comm/mpi/world.h"
+#include "comm/nccl/nccl_world.h"
 #include "kernels/backend.h"
 
 namespace trireme {
-
-class NcclWorld;
 
 /// What tensors of the backend travel through, the same on all ranks of the world.
 enum class Transport {
@@ -25,13 +25,15 @@ enum class Transport {
 /// `on_wait` it takes. A request that is `staged` waits on the host, so its work cannot be recorded.
 class DeviceGroups {
  public:
-  /// Collective over the world. Where GPUs have to go through host memory, rank 0 says why.
-  DeviceGroups(World& world, Backend& backend);
+  /// Collective over the world.
+  DeviceGroups(World& world, Backend& backend, NcclPatience patience = {});
   ~DeviceGroups();
   DeviceGroups(const DeviceGroups&) = delete;
   DeviceGroups& operator=(const DeviceGroups&) = delete;
 
   Transport transport() const { return transport_; }
+  /// Why GPUs have to go through host memory, for people; empty where they do not.
+  const std::string& why_staged() const { return why_staged_; }
   /// Collective over the world, as World::group. A group of one only copies.
   std::unique_ptr<Communicator> group(const std::string& name, const std::vector<int>& ranks);
   /// For a rank that fails: gives up all that is under way between GPUs, of which the driver would wait for the end
@@ -42,6 +44,7 @@ class DeviceGroups {
   World& world_;
   Backend& backend_;
   Transport transport_ = Transport::host;
+  std::string why_staged_;
   std::unique_ptr<NcclWorld> nccl_;
 };
 

@@ -77,24 +77,38 @@ std::vector<int> worlds_near(int world, const LayoutLimits& limits) {
           here + std::min<std::ptrdiff_t>(3, sorted.end() - here)};
 }
 
-std::string advice(const Layout& requested, const LayoutLimits& limits) {
+/// Every layout of the whole world that fits, the nearest first.
+std::vector<Layout> nearest_layouts(const Layout& requested, const LayoutLimits& limits) {
   std::vector<Layout> layouts = layouts_of(limits.world, limits);
-  if (layouts.empty())
-    return fmt::format("no layout fits {} ranks; world sizes that have one: {}", limits.world,
-                       fmt::join(worlds_near(limits.world, limits), ", "));
   std::stable_sort(layouts.begin(), layouts.end(), [&](const Layout& a, const Layout& b) {
     return distance(requested, a) < distance(requested, b) - 1e-9;
   });
+  return layouts;
+}
+
+std::string advice(const Layout& requested, const LayoutLimits& limits) {
+  std::vector<Layout> layouts = nearest_layouts(requested, limits);
+  if (layouts.empty())
+    return fmt::format("no layout fits {} ranks; world sizes that have one: {}", limits.world,
+                       fmt::join(worlds_near(limits.world, limits), ", "));
   layouts.resize(std::min<std::size_t>(3, layouts.size()));
   std::string text = "nearest: ";
   for (const Layout& layout : layouts) text += (&layout == layouts.data() ? "" : "; ") + layout.to_string();
   return text;
 }
 
+std::string batch_problem(int data, const LayoutLimits& limits) {
+  return fmt::format("parallel.data = {}: train.global_batch = {} is not a multiple of {} x train.micro_batch = {}",
+                     data, limits.global_batch, data, limits.micro_batch);
+}
+
+std::string negative_data(int data) {
+  return fmt::format("parallel.data = {}: expected at least 1, or 0 for what is left", data);
+}
+
 /// The first thing that is wrong with how the ranks are shared out; fills in `layout.data`.
 std::optional<std::string> data_problem(Layout& layout, const LayoutLimits& limits) {
-  if (layout.data < 0)
-    return fmt::format("parallel.data = {}: expected at least 1, or 0 for what is left", layout.data);
+  if (layout.data < 0) return negative_data(layout.data);
   const std::int64_t others = std::int64_t{layout.tensor} * layout.pipeline;
   if (layout.data != 0 && layout.data * others != limits.world)
     return fmt::format(
@@ -104,10 +118,14 @@ std::optional<std::string> data_problem(Layout& layout, const LayoutLimits& limi
     return fmt::format("parallel.tensor = {} x parallel.pipeline = {}: does not divide the {} ranks of the job",
                        layout.tensor, layout.pipeline, limits.world);
   layout.data = static_cast<int>(limits.world / others);
-  if (!data_fits(layout.data, limits))
-    return fmt::format("parallel.data = {}: train.global_batch = {} is not a multiple of {} x train.micro_batch = {}",
-                       layout.data, limits.global_batch, layout.data, limits.micro_batch);
+  if (!data_fits(layout.data, limits)) return batch_problem(layout.data, limits);
   return std::nullopt;
+}
+
+void check_batch(const LayoutLimits& limits) {
+  if (limits.micro_batch < 1 || limits.global_batch < 1 || limits.global_batch % limits.micro_batch != 0)
+    refuse("train.global_batch = {}: expected a positive multiple of train.micro_batch = {}", limits.global_batch,
+           limits.micro_batch);
 }
 
 }  // namespace
@@ -117,15 +135,30 @@ std::string Layout::to_string() const {
 }
 
 Layout resolve_layout(const Layout& requested, const LayoutLimits& limits) {
-  if (limits.micro_batch < 1 || limits.global_batch < 1 || limits.global_batch % limits.micro_batch != 0)
-    refuse("train.global_batch = {}: expected a positive multiple of train.micro_batch = {}", limits.global_batch,
-           limits.micro_batch);
+  check_batch(limits);
   Layout layout = requested;
   auto problem = tensor_problem(layout.tensor, limits);
   if (!problem) problem = pipeline_problem(layout.pipeline, limits);
   if (!problem) problem = data_problem(layout, limits);
   if (problem) refuse("{}; {}", *problem, advice(requested, limits));
   return layout;
+}
+
+Layout fit_layout(const Layout& requested, const LayoutLimits& limits) {
+  check_batch(limits);
+  auto problem = tensor_problem(requested.tensor, limits);
+  if (!problem) problem = pipeline_problem(requested.pipeline, limits);
+  if (!problem && requested.data < 0) problem = negative_data(requested.data);
+  if (!problem && requested.data > 0 && !data_fits(requested.data, limits))
+    problem = batch_problem(requested.data, limits);
+  if (problem) refuse("{}; {}", *problem, advice(requested, limits));
+
+  const std::int64_t room = limits.world / (std::int64_t{requested.tensor} * requested.pipeline);
+  for (auto data = static_cast<int>(requested.data > 0 ? std::min<std::int64_t>(room, requested.data) : room); data > 0;
+       --data)
+    if (data_fits(data, limits)) return {data, requested.tensor, requested.pipeline};
+  for (LayoutLimits fewer = limits;; --fewer.world)  // one rank always has a layout
+    if (const auto layouts = nearest_layouts(requested, fewer); !layouts.empty()) return layouts.front();
 }
 
 }  // namespace trireme

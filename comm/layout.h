@@ -31,4 +31,9 @@ struct LayoutLimits {
 /// a layout at all.
 Layout resolve_layout(const Layout& requested, const LayoutLimits& limits);
 
+/// The layout for a job that may use up to `limits.world` ranks: the requested one, with fewer data ranks where ranks
+/// are short, or any number of them where `requested.data` is 0. Where not even one data rank finds room, the nearest
+/// of the layouts that use most ranks. Refuses a request that no number of ranks could serve, as above.
+Layout fit_layout(const Layout& requested, const LayoutLimits& limits);
+
 }  // namespace trireme

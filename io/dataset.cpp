@@ -4,12 +4,11 @@
 #include <utility>
 
 #include "io/hdf5.h"
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
 namespace {
-
-constexpr std::int64_t largest_model = std::int64_t{1} << 30;  // bytes; more is damage
 
 struct File {
   std::filesystem::path path;
@@ -42,15 +41,13 @@ TokenizerBlob read_tokenizer(const File& file) {
   if (blob.vocabulary < 1 || blob.end_of_text < 0 || blob.end_of_text >= blob.vocabulary) {
     refuse("{}: tokenizer of {} tokens with end of text {}", file.path.string(), blob.vocabulary, blob.end_of_text);
   }
-  const Shape model = hdf5::shape_of(hdf5::open_object(file.file, "tokenizer/model"));
-  if (model.rank() != 1 || model[0] > largest_model) refuse("{}: damaged tokenizer model", file.path.string());
   blob.model = hdf5::read_bytes(file.file, "tokenizer/model");
   return blob;
 }
 
 void check_documents(File& file) {
   const hdf5::Handle documents = hdf5::open_object(file.file, "documents");
-  const Shape offsets = hdf5::shape_of(documents);
+  const Shape offsets = hdf5::stored_shape_of(documents);
   if (offsets.rank() != 1 || offsets[0] < 1 || !hdf5::has_type(documents, H5T_INTEGER, 8)) {
     refuse("{}: /documents should be uint64 [documents + 1]", file.path.string());
   }
@@ -69,7 +66,7 @@ File open_checked(const std::filesystem::path& path) {
     check_format(file);
     file.tokenizer = read_tokenizer(file);
     file.tokens = hdf5::open_object(file.file, "tokens");
-    const Shape tokens = hdf5::shape_of(file.tokens);
+    const Shape tokens = hdf5::stored_shape_of(file.tokens);
     if (tokens.rank() != 1 ||
         !(hdf5::has_type(file.tokens, H5T_INTEGER, 2) || hdf5::has_type(file.tokens, H5T_INTEGER, 4))) {
       refuse("{}: /tokens should be uint16 or uint32 [tokens]", path.string());
@@ -97,6 +94,7 @@ struct TokenDataset::State {
 TokenDataset::TokenDataset(const std::vector<std::filesystem::path>& files) : state_(std::make_unique<State>()) {
   if (files.empty()) refuse("a data set of no files");
   for (const auto& path : files) {
+    const Activity activity("opening", path.native());
     File file = open_checked(path);
     if (!state_->files.empty()) {
       const File& model = state_->files.front();
@@ -135,6 +133,7 @@ void TokenDataset::read(std::int64_t first, std::span<std::int32_t> out) {
   for (; !out.empty(); ++file) {
     const File& from = state_->files[static_cast<std::size_t>(file)];
     const std::int64_t offset = first - from.first;
+    const Activity activity("reading token", from.path.native(), offset);
     const std::int64_t count = std::min<std::int64_t>(from.count - offset, static_cast<std::int64_t>(out.size()));
     const auto part = out.first(static_cast<std::size_t>(count));
     hdf5::read(from.tokens, {offset}, {count}, part.data());

@@ -1,21 +1,29 @@
 #include "io/hdf5.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <limits>
 
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme::hdf5 {
 namespace {
 
-/// Errors are told by exceptions, not printed by the library. Runs once, before the first use.
+/// Runs once, before the first use.
 bool start_library() {
   // Handles close everything. What could not be closed, on a full disk, makes the library's own clean-up crash.
   H5dont_atexit();
   H5open();
-  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   return true;
+}
+
+/// Errors are told by exceptions, not printed by the library, which remembers this for each thread.
+bool silence_library(std::recursive_mutex& mutex) {
+  const Lock lock(mutex);
+  return H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;
 }
 
 herr_t append_error(unsigned /*depth*/, const H5E_error2_t* error, void* text) {
@@ -53,19 +61,9 @@ Handle file_access() {
   return properties;
 }
 
-herr_t append_name(hid_t /*group*/, const char* name, const H5L_info_t* /*link*/, void* names) {
-  static_cast<std::vector<std::string>*>(names)->emplace_back(name);
+herr_t append_dataset(hid_t /*top*/, const char* path, const H5O_info_t* object, void* paths) {
+  if (object->type == H5O_TYPE_DATASET) static_cast<std::vector<std::string>*>(paths)->emplace_back(path);
   return 0;
-}
-
-void collect_datasets(const Handle& group, const std::string& prefix, std::vector<std::string>& paths) {
-  std::vector<std::string> names;
-  TRIREME_HDF5(H5Literate(group.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, append_name, &names));
-  for (const std::string& name : names) {
-    const Handle object = open_object(group, name);
-    if (H5Iget_type(object.get()) == H5I_GROUP) collect_datasets(object, prefix + name + "/", paths);
-    if (H5Iget_type(object.get()) == H5I_DATASET) paths.push_back(prefix + name);
-  }
 }
 
 Handle open_attribute(const Handle& at, const std::string& name) {
@@ -83,10 +81,17 @@ std::array<hsize_t, Shape::max_rank> extents_of(const Shape& shape) {
 
 }  // namespace
 
+void Lock::wait() {
+  const Activity activity("waiting for HDF5's lock", {}, -1, Waits::for_thread);
+  lock_.lock();
+}
+
 std::recursive_mutex& library_mutex() {
   static std::recursive_mutex mutex;
   static const bool ready = start_library();
   static_cast<void>(ready);
+  thread_local const bool silent = silence_library(mutex);
+  static_cast<void>(silent);
   return mutex;
 }
 
@@ -116,13 +121,29 @@ Handle create_file(const std::filesystem::path& file) {
   return {id, H5Fclose};
 }
 
+Handle create_in_memory(int descriptor, std::int64_t user_bytes) {
+  const Lock lock(library_mutex());
+  const std::string path = fmt::format("/proc/self/fd/{}", descriptor);
+  const Handle access = file_access();
+  // The default driver insists on the name of a real file, and a sieve buffer would fill the memory of small data sets.
+  TRIREME_HDF5(H5Pset_fapl_stdio(access.get()));
+  TRIREME_HDF5(H5Pset_sieve_buf_size(access.get(), 0));
+  const Handle creation(TRIREME_HDF5(H5Pcreate(H5P_FILE_CREATE)), H5Pclose);
+  TRIREME_HDF5(H5Pset_userblock(creation.get(), static_cast<hsize_t>(user_bytes)));
+  const hid_t id = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get());
+  if (id < 0) fail("{}: cannot be created: {}", path, error_text());
+  return {id, H5Fclose};
+}
+
 Handle open_file(const std::filesystem::path& file) {
   const Lock lock(library_mutex());
   std::error_code error;
   if (!std::filesystem::exists(file, error)) refuse("{}: no such file", file.string());
   if (!std::filesystem::is_regular_file(file, error)) refuse("{}: not a file", file.string());
   const Handle access = file_access();
-  const hid_t id = H5Fopen(file.c_str(), H5F_ACC_RDONLY, access.get());
+  hid_t id = H5Fopen(file.c_str(), H5F_ACC_RDONLY, access.get());
+  // The library does not try again itself.
+  while (id < 0 && errno == EINTR) id = H5Fopen(file.c_str(), H5F_ACC_RDONLY, access.get());
   if (id >= 0) return {id, H5Fclose};
   const std::string reason = error_text();
   if (H5Fis_hdf5(file.c_str()) == 0) refuse("{}: not an HDF5 file", file.string());
@@ -147,9 +168,9 @@ bool exists(const Handle& at, const std::string& path) {
   const Lock lock(library_mutex());
   // H5Lexists fails rather than says no when a group on the way is missing: ask for each.
   for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
-    if (H5Lexists(at.get(), path.substr(0, end).c_str(), H5P_DEFAULT) <= 0) return false;
+    if (TRIREME_HDF5(H5Lexists(at.get(), path.substr(0, end).c_str(), H5P_DEFAULT)) == 0) return false;
   }
-  return H5Lexists(at.get(), path.c_str(), H5P_DEFAULT) > 0;
+  return TRIREME_HDF5(H5Lexists(at.get(), path.c_str(), H5P_DEFAULT)) > 0;
 }
 
 Handle create_group(const Handle& at, const std::string& path) {
@@ -169,7 +190,7 @@ Handle open_object(const Handle& at, const std::string& path) {
 std::vector<std::string> dataset_paths(const Handle& at) {
   const Lock lock(library_mutex());
   std::vector<std::string> paths;
-  collect_datasets(at, "", paths);
+  TRIREME_HDF5(H5Ovisit2(at.get(), H5_INDEX_NAME, H5_ITER_INC, append_dataset, &paths, H5O_INFO_BASIC));
   return paths;
 }
 
@@ -216,6 +237,11 @@ void read_attribute(const Handle& at, const std::string& name, hid_t type, void*
     refuse("{}: attribute \"{}\" should be {} number(s)", describe(at.get()), name, count);
   }
   TRIREME_HDF5(H5Aread(attribute.get(), type, values));
+}
+
+void overwrite_attribute(const Handle& at, const std::string& name, hid_t type, const void* values) {
+  const Lock lock(library_mutex());
+  TRIREME_HDF5(H5Awrite(open_attribute(at, name).get(), type, values));
 }
 
 void write_string(const Handle& at, const std::string& name, std::string_view text) {
@@ -277,6 +303,31 @@ Shape shape_of(const Handle& dataset) {
   return make_shape({extents.begin(), extents.end()}, describe(dataset.get()));
 }
 
+Shape stored_shape_of(const Handle& dataset) {
+  const Lock lock(library_mutex());
+  const Shape shape = shape_of(dataset);
+  const Handle properties(TRIREME_HDF5(H5Dget_create_plist(dataset.get())), H5Pclose);
+  const H5D_layout_t layout = TRIREME_HDF5(H5Pget_layout(properties.get()));
+  if (layout == H5D_VIRTUAL || (layout == H5D_CONTIGUOUS && TRIREME_HDF5(H5Pget_external_count(properties.get())) > 0))
+    refuse("{}: its values are in other files", describe(dataset.get()));
+  std::array<hsize_t, H5S_MAX_RANK> chunk{};
+  std::vector<std::int64_t> extents;
+  if (layout == H5D_CHUNKED) {
+    extents.resize(static_cast<std::size_t>(TRIREME_HDF5(H5Pget_chunk(properties.get(), chunk.size(), chunk.data()))));
+    std::copy_n(chunk.begin(), extents.size(), extents.begin());
+  }
+  const Handle type(TRIREME_HDF5(H5Dget_type(dataset.get())), H5Tclose);
+  const Handle file(TRIREME_HDF5(H5Iget_file_id(dataset.get())), H5Fclose);
+  hsize_t file_bytes = 0;
+  TRIREME_HDF5(H5Fget_filesize(file.get(), &file_bytes));
+  const auto claim =
+      static_cast<hsize_t>(std::max(shape.elements(), make_shape(extents, describe(dataset.get())).elements()));
+  if (claim > file_bytes / std::max<std::size_t>(1, H5Tget_size(type.get())))
+    refuse("{}: damaged: it claims {} elements, more than its file of {} bytes can hold", describe(dataset.get()),
+           claim, file_bytes);
+  return shape;
+}
+
 bool has_type(const Handle& dataset, H5T_class_t kind, std::size_t bytes) {
   const Lock lock(library_mutex());
   const Handle type(TRIREME_HDF5(H5Dget_type(dataset.get())), H5Tclose);
@@ -305,6 +356,20 @@ void read_box(const Handle& dataset, const Offset& offset, const Shape& count, h
   }
 }
 
+std::int64_t place(const Handle& dataset) {
+  const Lock lock(library_mutex());
+  // The first value that is written makes the library choose; early allocation would put data between objects.
+  const Handle file(TRIREME_HDF5(H5Dget_space(dataset.get())), H5Sclose);
+  const Handle memory = make_space({1});
+  const std::array<hsize_t, Shape::max_rank> origin{};
+  TRIREME_HDF5(H5Sselect_elements(file.get(), H5S_SELECT_SET, 1, origin.data()));
+  const float value = 0;
+  TRIREME_HDF5(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, memory.get(), file.get(), H5P_DEFAULT, &value));
+  const haddr_t offset = H5Dget_offset(dataset.get());
+  if (offset == HADDR_UNDEF) fail_on(dataset.get(), "has no place in the file");
+  return static_cast<std::int64_t>(offset);
+}
+
 void write_bytes(const Handle& at, const std::string& path, std::string_view bytes) {
   const Shape shape = {static_cast<std::int64_t>(bytes.size())};
   write_box(create_dataset<std::uint8_t>(at, path, shape), {}, shape, native_type<std::uint8_t>(), bytes.data());
@@ -312,7 +377,7 @@ void write_bytes(const Handle& at, const std::string& path, std::string_view byt
 
 std::string read_bytes(const Handle& at, const std::string& path) {
   const Handle dataset = open_object(at, path);
-  const Shape shape = shape_of(dataset);
+  const Shape shape = stored_shape_of(dataset);
   if (shape.rank() != 1) refuse("{}: should have one axis, not {}", describe(dataset.get()), shape.rank());
   std::string bytes(static_cast<std::size_t>(shape[0]), '\0');
   read_box(dataset, {}, shape, native_type<std::uint8_t>(), bytes.data());
@@ -322,6 +387,12 @@ std::string read_bytes(const Handle& at, const std::string& path) {
 Shape make_shape(const std::vector<std::int64_t>& extents, const std::string& owner) {
   if (extents.size() > Shape::max_rank)
     refuse("{}: has {} axes; at most {} are read", owner, extents.size(), Shape::max_rank);
+  // The product of any of them, times the size of an element, is an int64.
+  std::int64_t room = std::numeric_limits<std::int64_t>::max() / 16;
+  for (const std::int64_t extent : extents) {
+    if (extent < 0 || extent > room) refuse("{}: its extents {} are beyond any file", owner, fmt::join(extents, " x "));
+    room /= std::max<std::int64_t>(extent, 1);
+  }
   return Shape(extents);
 }
 

@@ -1,5 +1,5 @@
-// HDF5 as this program uses it: handles that close themselves, calls that check themselves, one lock, because
-// Debian's library is not thread-safe. The only header of ours through which HDF5's is seen.
+// HDF5 as this program uses it: handles that close themselves, calls that check themselves, one lock, because not every
+// build of the library is thread-safe. The only header of ours through which HDF5's is seen.
 //
 // Every function here takes the lock itself; code that calls HDF5 directly holds it around its calls. Errors name the
 // file and object, and carry HDF5's own words.
@@ -23,7 +23,16 @@ namespace trireme::hdf5 {
 
 /// Held around every use of the library; the loader's thread and the checkpoint writer meet here.
 std::recursive_mutex& library_mutex();
-using Lock = std::lock_guard<std::recursive_mutex>;
+class Lock {
+ public:
+  explicit Lock(std::recursive_mutex& mutex) : lock_(mutex, std::try_to_lock) {
+    if (!lock_.owns_lock()) wait();
+  }
+
+ private:
+  void wait();
+  std::unique_lock<std::recursive_mutex> lock_;
+};
 
 /// Owns one HDF5 identifier of any kind.
 class Handle {
@@ -63,6 +72,8 @@ T check(T result, const char* expression, std::source_location where = std::sour
 
 /// A new file, replacing one of that name.
 Handle create_file(const std::filesystem::path& file);
+/// A new file in a descriptor of a file in memory. Its first `user_bytes` (512 times a power of two) are not HDF5's.
+Handle create_in_memory(int descriptor, std::int64_t user_bytes);
 /// Opens for reading. Refuses a file that is missing, not HDF5, or cut short.
 Handle open_file(const std::filesystem::path& file);
 /// Hands all that was written to the operating system.
@@ -77,7 +88,7 @@ Handle create_group(const Handle& at, const std::string& path);
 /// Opens a group or data set; refuses when there is none.
 Handle open_object(const Handle& at, const std::string& path);
 
-/// Paths of all data sets below a file or group, in the order of their names.
+/// Paths of all data sets below a file or group, in the order of their names; one of many links to a data set.
 std::vector<std::string> dataset_paths(const Handle& at);
 
 /// The HDF5 type of an element.
@@ -106,6 +117,8 @@ bool has_attribute(const Handle& at, const std::string& name);
 void write_attribute(const Handle& at, const std::string& name, hid_t type, const void* values, std::size_t count,
                      bool scalar);
 void read_attribute(const Handle& at, const std::string& name, hid_t type, void* values, std::size_t count);
+/// Changes the values of an attribute that there is, without changing the file's layout.
+void overwrite_attribute(const Handle& at, const std::string& name, hid_t type, const void* values);
 void write_string(const Handle& at, const std::string& name, std::string_view text);
 std::string read_string(const Handle& at, const std::string& name);
 
@@ -133,6 +146,9 @@ Handle create_dataset(const Handle& at, const std::string& path, hid_t type, con
 void resize(const Handle& dataset, const Shape& shape);
 /// Refuses more than four axes.
 Shape shape_of(const Handle& dataset);
+/// The same of a data set to be read: refuses one that claims more elements than its file has bytes for, or whose
+/// values are in other files. Ask before memory is reserved.
+Shape stored_shape_of(const Handle& dataset);
 /// Whether elements are numbers of this class (H5T_FLOAT, H5T_INTEGER) and size in bytes.
 bool has_type(const Handle& dataset, H5T_class_t kind, std::size_t bytes);
 
@@ -153,11 +169,14 @@ void read(const Handle& dataset, const Offset& offset, const Shape& count, T* va
   read_box(dataset, offset, count, native_type<T>(), values);
 }
 
+/// Gives a f32 data set without chunks, to which nothing was written yet, its place: the offset in the file, in bytes.
+std::int64_t place(const Handle& dataset);
+
 /// A uint8 data set that holds a string of any length.
 void write_bytes(const Handle& at, const std::string& path, std::string_view bytes);
 std::string read_bytes(const Handle& at, const std::string& path);
 
-/// A shape of as many axes as are given; refuses more than four, naming `owner`.
+/// A shape of as many axes as are given; refuses more than four, and sizes that no file has, naming `owner`.
 Shape make_shape(const std::vector<std::int64_t>& extents, const std::string& owner);
 /// A data space of that shape; with `growing`, its first axis may grow.
 Handle make_space(const Shape& shape, bool growing = false);

@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -77,7 +78,9 @@ TokenLoader::State::State(std::shared_ptr<TokenDataset> data, const LoaderOption
 
 void TokenLoader::State::fill(TokenBatch& batch) {
   batch.first_sample = next_sample;
+  Activity activity("sample", {}, next_sample);
   for (int i = 0; i < samples; ++i) {
+    activity.at(next_sample + i);
     dataset->read(order(next_sample + i) * options.context, window);
     std::copy(window.begin(), window.end() - 1, batch.inputs.begin() + std::int64_t{i} * options.context);
     std::copy(window.begin() + 1, window.end(), batch.targets.begin() + std::int64_t{i} * options.context);
@@ -86,6 +89,7 @@ void TokenLoader::State::fill(TokenBatch& batch) {
 }
 
 void TokenLoader::State::read_ahead() {
+  const ActivityThread row("loader");
   std::unique_lock lock(mutex);
   while (true) {
     changed.wait(lock, [this] { return stop || !spare.empty(); });
@@ -128,6 +132,7 @@ const TokenBatch& TokenLoader::next() {
     state_->spare.push_back(std::exchange(state_->current, nullptr));
     state_->changed.notify_all();
   }
+  const Activity activity("waiting for the loader", {}, -1, Waits::for_thread);
   state_->changed.wait(lock, [this] { return !state_->ready.empty() || state_->error; });
   // Batches read before the error are still good.
   if (state_->ready.empty()) std::rethrow_exception(state_->error);

@@ -122,7 +122,7 @@ glibc=$(find "$bundle" -type f \( -name '*.so*' -o -path '*/programs/*' \) -exec
   sed -n 's/.*(\?GLIBC_\([0-9.]*\))\?.*/\1/p' | sort -uV | tail -n 1)
 
 # Scripts, and what a reader must know.
-cp -r "$source_root"/jobs/{mpirun.sh,configs,slurm} "$bundle/jobs"
+cp -r "$source_root"/jobs/{mpirun.sh,supervise.sh,configs,slurm} "$bundle/jobs"
 cp "$source_root"/tests/gpu.sh "$bundle/tests"
 cp "$source_root"/tests/support/mpirun.sh "$bundle/tests/support"
 cp "$source_root"/tests/bench/*.{sh,py} "$bundle/tests/bench"

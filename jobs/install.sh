@@ -11,7 +11,8 @@ packages=(
 )
 test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
-  clang-format clang-tidy-19 git xz-utils hdf5-tools python3 python3-h5py python3-numpy
+  clang-format clang-tidy-19 clang-19 libclang-rt-19-dev git xz-utils hdf5-tools python3 python3-h5py python3-numpy
+  slurmctld slurmd slurm-client munge openssh-server iproute2
 )
 
 case "${1:-}" in
@@ -49,6 +50,12 @@ export DEBIAN_FRONTEND=noninteractive
 install_missing() { apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" >"$log" 2>&1; }
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+# What comes with a service, for the tests, does not start it.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  trap 'rm -f "$log" $policy' EXIT
+  printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
+fi
 # Lists that are absent or out of date: fetch them, and try again.
 install_missing || { apt-get update -qq && install_missing; } || {
   tail -n 20 "$log" >&2

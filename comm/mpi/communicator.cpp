@@ -8,6 +8,7 @@
 #include "comm/checks.h"
 #include "comm/keep.h"
 #include "comm/mpi/world.h"
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -35,16 +36,23 @@ void for_each_piece(Tensor& tensor, Start start) {
 /// MPI requests under way and the tensors they work on.
 class MpiCommunicator::Operation final : public Request::Operation {
  public:
-  explicit Operation(std::string group) : group_(std::move(group)) {}
+  /// `what` is done in the group, or, where it holds a peer's tensors, to or from that rank; it outlives the operation.
+  Operation(const char* what, std::string group) : what_(what), group_(std::move(group)) {}
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
   ~Operation() override;
 
-  void hold(Tensor tensor) { tensors_.push_back(std::move(tensor)); }
+  void hold(Tensor tensor, int peer = -1) {
+    peer_ = peer;
+    elements_ += tensor.elements();
+    tensors_.push_back(std::move(tensor));
+  }
   /// Where the next MPI call is to put its request.
   MPI_Request* next() { return &requests_.emplace_back(MPI_REQUEST_NULL); }
 
   void wait() override {
+    if (test()) return;
+    const Activity activity(what_, place(), -1, Waits::for_ranks);
     for (; done_ < requests_.size(); ++done_) TRIREME_MPI(group_, MPI_Wait(&requests_[done_], MPI_STATUS_IGNORE));
   }
   bool test() override {
@@ -57,7 +65,15 @@ class MpiCommunicator::Operation final : public Request::Operation {
   }
 
  private:
+  std::string place() const {
+    const std::string group = peer_ < 0 ? group_ : fmt::format("rank {} of {}", peer_, group_);
+    return fmt::format("{} ({} elements)", group, elements_);
+  }
+
+  const char* what_;
   std::string group_;
+  int peer_ = -1;
+  std::int64_t elements_ = 0;
   std::vector<Tensor> tensors_;
   std::vector<MPI_Request> requests_;
   std::size_t done_ = 0;
@@ -88,7 +104,7 @@ MpiCommunicator::MpiCommunicator(MPI_Comm handle, std::string name, const Reduct
 MpiCommunicator::~MpiCommunicator() { MPI_Comm_free(&handle_); }
 
 Request MpiCommunicator::all_reduce(Tensor buffer, Reduction reduction) {
-  auto operation = std::make_unique<Operation>(name_);
+  auto operation = std::make_unique<Operation>("all_reduce in", name_);
   operation->hold(buffer);
   const MPI_Datatype type = mpi_type(buffer.dtype());
   const MPI_Op op = operations_.get(reduction, buffer.dtype());
@@ -102,7 +118,7 @@ Request MpiCommunicator::reduce_scatter(Tensor input, Tensor output) {
   check_parts(*this, "reduce_scatter", output, input);
   const int count = count_of(*this, "reduce_scatter", input) / size_;
   if (count == 0) return {};
-  auto operation = std::make_unique<Operation>(name_);
+  auto operation = std::make_unique<Operation>("reduce_scatter in", name_);
   operation->hold(input);
   operation->hold(output);
   TRIREME_MPI(name_,
@@ -115,7 +131,7 @@ Request MpiCommunicator::all_gather(Tensor input, Tensor output) {
   check_parts(*this, "all_gather", input, output);
   const int count = count_of(*this, "all_gather", output) / size_;
   if (count == 0) return {};
-  auto operation = std::make_unique<Operation>(name_);
+  auto operation = std::make_unique<Operation>("all_gather in", name_);
   operation->hold(input);
   operation->hold(output);
   const MPI_Datatype type = mpi_type(input.dtype());
@@ -128,7 +144,7 @@ Request MpiCommunicator::all_gather(Tensor input, Tensor output) {
 
 Request MpiCommunicator::broadcast(Tensor buffer, int root) {
   check_rank(*this, "broadcast", root);
-  auto operation = std::make_unique<Operation>(name_);
+  auto operation = std::make_unique<Operation>("broadcast in", name_);
   operation->hold(buffer);
   const MPI_Datatype type = mpi_type(buffer.dtype());
   for_each_piece(buffer, [&](void* data, int count) {
@@ -141,7 +157,7 @@ Request MpiCommunicator::all_to_all(Tensor input, Tensor output) {
   check_halves(*this, input, output);
   const int count = count_of(*this, "all_to_all", input) / size_;
   if (count == 0) return {};
-  auto operation = std::make_unique<Operation>(name_);
+  auto operation = std::make_unique<Operation>("all_to_all in", name_);
   operation->hold(input);
   operation->hold(output);
   const MPI_Datatype type = mpi_type(input.dtype());
@@ -151,15 +167,16 @@ Request MpiCommunicator::all_to_all(Tensor input, Tensor output) {
 
 Exchange MpiCommunicator::exchange(std::span<const Transfer> transfers) {
   const auto start = [&](Transfer::Direction direction) {
-    auto operation = std::make_unique<Operation>(name_);
+    const bool receives = direction == Transfer::Direction::receive;
+    auto operation = std::make_unique<Operation>(receives ? "receive from" : "send to", name_);
     for (const Transfer& transfer : transfers) {
       if (transfer.direction != direction) continue;
       check_rank(*this, "exchange", transfer.peer);
       Tensor tensor = transfer.tensor;
-      operation->hold(tensor);
+      operation->hold(tensor, transfer.peer);
       const MPI_Datatype type = mpi_type(tensor.dtype());
       for_each_piece(tensor, [&](void* data, int count) {
-        if (direction == Transfer::Direction::receive)
+        if (receives)
           TRIREME_MPI(name_, MPI_Irecv(data, count, type, transfer.peer, transfer.tag, handle_, operation->next()));
         else
           TRIREME_MPI(name_, MPI_Isend(data, count, type, transfer.peer, transfer.tag, handle_, operation->next()));
@@ -171,6 +188,9 @@ Exchange MpiCommunicator::exchange(std::span<const Transfer> transfers) {
   return {std::move(received), start(Transfer::Direction::send)};
 }
 
-void MpiCommunicator::barrier() { TRIREME_MPI(name_, MPI_Barrier(handle_)); }
+void MpiCommunicator::barrier() {
+  const Activity activity("barrier in", name_, -1, Waits::for_ranks);
+  TRIREME_MPI(name_, MPI_Barrier(handle_));
+}
 
 }  // namespace trireme

@@ -9,14 +9,14 @@
 
 namespace trireme {
 
-cpu_set_t bound_cpus() {
+cpu_set_t bound_cpus(int process) {
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
-  if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0) fail("sched_getaffinity: {}", std::strerror(errno));
+  if (sched_getaffinity(process, sizeof(cpus), &cpus) != 0) fail("sched_getaffinity: {}", std::strerror(errno));
   return cpus;
 }
 
-int physical_cores(const cpu_set_t& cpus) {
+std::vector<int> physical_cores(const cpu_set_t& cpus) {
   std::set<int> cores;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (!CPU_ISSET(cpu, &cpus)) continue;
@@ -26,7 +26,7 @@ int physical_cores(const cpu_set_t& cpus) {
     if (int first = 0; siblings >> first) core = first;
     cores.insert(core);
   }
-  return static_cast<int>(cores.size());
+  return {cores.begin(), cores.end()};
 }
 
 }  // namespace trireme

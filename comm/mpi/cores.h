@@ -3,11 +3,13 @@
 
 #include <sched.h>
 
+#include <vector>
+
 namespace trireme {
 
-/// Hardware threads that this process is bound to.
-cpu_set_t bound_cpus();
-/// Physical cores among them: hardware threads of one core count once.
-int physical_cores(const cpu_set_t& cpus);
+/// Hardware threads that a process (0: this one) is bound to. Fails where there is no such process.
+cpu_set_t bound_cpus(int process = 0);
+/// Physical cores among them, each by the number of its first hardware thread, ascending.
+std::vector<int> physical_cores(const cpu_set_t& cpus);
 
 }  // namespace trireme

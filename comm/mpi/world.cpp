@@ -8,11 +8,14 @@
 #include <cstring>
 #include <exception>
 #include <iostream>
+#include <string_view>
 
 #include "comm/mpi/checked.h"
 #include "comm/mpi/communicator.h"
 #include "comm/mpi/cores.h"
+#include "comm/mpi/shared_memory.h"
 #include "comm/self_communicator.h"
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -53,6 +56,13 @@ void check_members(MPI_Comm handle, const std::string& name, const std::vector<i
       fail("group {}: its ranks did not all pass the same list ({})", name, fmt::join(ranks, ", "));
 }
 
+/// The ranks of this host, in the order of the world.
+MPI_Comm split_by_host(int rank) {
+  MPI_Comm neighbours = MPI_COMM_NULL;
+  TRIREME_MPI("host", MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &neighbours));
+  return neighbours;
+}
+
 }  // namespace
 
 struct World::State {
@@ -70,8 +80,7 @@ struct World::State {
 
 /// Local rank, and the ranks of this host that compete for the same cores.
 void World::State::find_neighbours() {
-  MPI_Comm neighbours = MPI_COMM_NULL;
-  TRIREME_MPI("host", MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &neighbours));
+  MPI_Comm neighbours = split_by_host(rank);
   TRIREME_MPI("host", MPI_Comm_rank(neighbours, &local_rank));
   TRIREME_MPI("host", MPI_Comm_size(neighbours, &local_size));
 
@@ -79,7 +88,7 @@ void World::State::find_neighbours() {
   std::vector<cpu_set_t> bound(static_cast<std::size_t>(local_size));
   TRIREME_MPI("host", MPI_Allgather(&mine, sizeof(mine), MPI_BYTE, bound.data(), sizeof(mine), MPI_BYTE, neighbours));
   TRIREME_MPI("host", MPI_Comm_free(&neighbours));
-  cores = physical_cores(mine);
+  cores = static_cast<int>(physical_cores(mine).size());
   core_sharers = static_cast<int>(std::count_if(bound.begin(), bound.end(), [&](const cpu_set_t& other) {
     cpu_set_t shared;
     CPU_AND(&shared, &mine, &other);
@@ -117,6 +126,7 @@ Communicator& World::all() { return *state_->all; }
 std::unique_ptr<Communicator> World::group(const std::string& name, const std::vector<int>& ranks) {
   const auto self = std::find(ranks.begin(), ranks.end(), rank());
   if (self == ranks.end()) fail("group {}: rank {} is not in its own list ({})", name, rank(), fmt::join(ranks, ", "));
+  const Activity activity("making group", name, -1, Waits::for_ranks);
   const int color = ranks.size() == 1 ? MPI_UNDEFINED : *std::min_element(ranks.begin(), ranks.end());
   MPI_Comm handle = MPI_COMM_NULL;
   TRIREME_MPI(name, MPI_Comm_split(MPI_COMM_WORLD, color, static_cast<int>(self - ranks.begin()), &handle));
@@ -126,6 +136,13 @@ std::unique_ptr<Communicator> World::group(const std::string& name, const std::v
   return communicator;
 }
 
+void* World::shared_memory(std::size_t bytes) {
+  MPI_Comm neighbours = split_by_host(rank());
+  void* memory = share_memory(neighbours, bytes);
+  TRIREME_MPI("host", MPI_Comm_free(&neighbours));
+  return memory;
+}
+
 void World::abort(int status) {
   std::cout.flush();
   std::cerr.flush();
@@ -133,6 +150,14 @@ void World::abort(int status) {
   // A job of one process has nobody to tell, and spares its user MPI's own banner.
   if (size() > 1) MPI_Abort(MPI_COMM_WORLD, status);
   std::_Exit(status);
+}
+
+std::string mpi_library() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  TRIREME_MPI("world", MPI_Get_library_version(text.data(), &length));
+  const std::string_view whole(text.data());
+  return std::string(whole.substr(0, whole.find_first_of(",\n")));
 }
 
 int threads_per_rank(const World& world) {

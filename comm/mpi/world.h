@@ -1,6 +1,7 @@
 // MPI as this program sees it: starts it, tells who and where this process is, makes communicators.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -36,6 +37,10 @@ class World {
   /// that it belongs to, in the order that numbers its ranks. A group of one uses no MPI afterwards.
   std::unique_ptr<Communicator> group(const std::string& name, const std::vector<int>& ranks);
 
+  /// Collective over the ranks of each host: zeroed memory that they share, until the process ends. A null pointer on
+  /// all of them where the host does not let them.
+  void* shared_memory(std::size_t bytes);
+
   /// Ends every rank of the job with `status`, which becomes mpirun's. Flushes what was printed. Does not return.
   [[noreturn]] void abort(int status);
 
@@ -43,6 +48,9 @@ class World {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// "Open MPI v4.1.4".
+std::string mpi_library();
 
 /// Threads for this rank: OMP_NUM_THREADS where set (refused unless it is a positive number), else the cores it is
 /// bound to divided by the ranks that share them, at least 1.

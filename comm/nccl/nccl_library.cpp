@@ -1,24 +1,19 @@
 // NCCL's functions, forwarded to the library that is loaded when the first of them is called.
 #include <nccl.h>
 
-#include "kernels/library.h"
+#include "kernels/forward.h"
 
 namespace {
 
-void* symbol(const char* name) {
-  static auto& library = *new trireme::Library({.names = {"libnccl.so.2"},
-                                                .wheel = "nccl",
-                                                .advice = "install NCCL: the package libnccl2, or the Python wheel "
-                                                          "nvidia-nccl-cu13 (cu12 for CUDA 12)"});
-  return library.symbol(name);
+trireme::Library& library() {
+  static auto& nccl = *new trireme::Library({.names = {"libnccl.so.2"},
+                                             .wheel = "nccl",
+                                             .advice = "install NCCL: the package libnccl2, or the Python wheel "
+                                                       "nvidia-nccl-cu13 (cu12 for CUDA 12)"});
+  return nccl;
 }
 
 }  // namespace
-
-// The address is looked up once.
-#define TRIREME_FORWARD(name, ...)                                              \
-  static auto* const real = reinterpret_cast<decltype(&(name))>(symbol(#name)); \
-  return real(__VA_ARGS__)
 
 ncclResult_t ncclGetVersion(int* version) { TRIREME_FORWARD(ncclGetVersion, version); }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/nccl/nccl_communicator.h"
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -40,6 +41,7 @@ ncclResult_t NcclCommunicator::settled(ncclResult_t result, Seconds limit) {
 }
 
 void NcclCommunicator::expect(ncclResult_t result, Seconds limit, const std::string& doing) {
+  const Activity activity("NCCL's", doing, -1, Waits::for_ranks);
   result = settled(result, limit);
   if (result == ncclSuccess) return;
   if (result == ncclInProgress)
@@ -74,6 +76,8 @@ void NcclCommunicator::check() {
     watched_ = oldest.number;
     watched_since_ = now;
   }
+  if (now - watched_since_ > std::chrono::seconds(1))
+    name_activity(fmt::format("for {} in {}", describe(oldest.what), name()), Waits::for_ranks);
   if (now - watched_since_ < patience_.operation) return;
   give_up(fmt::format("{}{} is not complete after {:.0f} s: another rank has ended, hangs or does something else",
                       oldest.probe ? "a recording that ends with " : "", describe(oldest.what),

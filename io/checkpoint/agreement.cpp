@@ -30,6 +30,11 @@ std::vector<int> gather(Communicator& world, int value) {
   return {all.values<std::int32_t>().begin(), all.values<std::int32_t>().end()};
 }
 
+bool any_rank(Communicator& world, bool value) {
+  const std::vector<int> values = gather(world, value ? 1 : 0);
+  return std::ranges::find(values, 1) != values.end();
+}
+
 void together(Communicator& world, const std::function<void()>& work) {
   auto status = ExitStatus::done;
   std::string message;

@@ -44,6 +44,7 @@ std::vector<std::filesystem::path> folders_with(const std::filesystem::path& dir
 void restore_replaced(const std::filesystem::path& directory) {
   for (const auto& folder : folders_with(directory, ".replaced")) {
     if (std::filesystem::exists(folder)) {
+      files::sync(directory);  // or a power cut could undo the renaming and not the removal
       files::remove(replaced_path(folder));
     } else {
       files::rename(replaced_path(folder), folder);
@@ -59,19 +60,20 @@ std::filesystem::path checkpoint_path(const std::filesystem::path& directory, st
 
 std::vector<std::int64_t> list_checkpoints(const std::filesystem::path& directory) {
   std::vector<std::int64_t> steps;
-  for (const auto& folder : folders_with(directory, "")) {
-    if (std::filesystem::exists(folder / model_file)) steps.push_back(*step_of(folder.filename().string()));
-  }
+  for (const auto& folder : folders_with(directory, "")) steps.push_back(*step_of(folder.filename().string()));
   std::sort(steps.begin(), steps.end());
   return steps;
 }
+
+bool has_damaged(const std::filesystem::path& directory) { return !folders_with(directory, ".damaged").empty(); }
 
 void check_checkpoint_directory(const std::filesystem::path& directory) {
   try {
     files::make_directory(directory);
     const std::filesystem::path probe = directory / fmt::format(".probe-{}", getpid());
-    hdf5::Handle file = files::create_hdf5(probe);
-    files::finish(std::move(file), probe);
+    files::Output file(probe);
+    file.write(0, "tried");
+    file.finish();
     files::remove(probe);
     restore_replaced(directory);
   } catch (const Error& error) {
@@ -79,18 +81,29 @@ void check_checkpoint_directory(const std::filesystem::path& directory) {
   }
 }
 
-void prune_checkpoints(const std::filesystem::path& directory, int keep) {
+void prune_checkpoints(const std::filesystem::path& directory, int keep, std::int64_t keep_every, std::int64_t last) {
   restore_replaced(directory);
   for (const auto& folder : folders_with(directory, ".partial")) files::remove(partial_path(folder));
   std::vector<std::int64_t> steps = list_checkpoints(directory);
+  std::erase_if(steps, [&](std::int64_t step) {
+    return step > last || !std::filesystem::exists(checkpoint_path(directory, step) / model_file);
+  });
   if (keep <= 0 || steps.size() <= static_cast<std::size_t>(keep)) return;
   steps.resize(steps.size() - static_cast<std::size_t>(keep));
   for (const std::int64_t step : steps) {
-    // Renamed first: a folder that lost only some of its files must not pass for a checkpoint.
+    if (keep_every > 0 && step % keep_every == 0) continue;
+    // Renamed first, and for good: a folder that lost only some of its files must not pass for a checkpoint.
     const std::filesystem::path folder = checkpoint_path(directory, step);
     files::rename(folder, partial_path(folder));
+    files::sync(directory);
     files::remove(partial_path(folder));
   }
+}
+
+void set_aside(const std::filesystem::path& folder) {
+  files::remove(damaged_path(folder));
+  files::rename(folder, damaged_path(folder));
+  files::sync(folder.parent_path());
 }
 
 }  // namespace trireme

@@ -1,8 +1,8 @@
 // model.h5: the checkpoint as a whole.
 #include <limits>
 
-#include "io/checkpoint/file_operations.h"
 #include "io/checkpoint/format.h"
+#include "io/checkpoint/sealed_file.h"
 #include "kernels/error.h"
 
 namespace trireme::checkpoint {
@@ -44,12 +44,11 @@ void write_virtual_dataset(const hdf5::Handle& file, const std::string& path, co
 void write_model(const std::filesystem::path& folder, const CheckpointInfo& info, int shards,
                  const Catalogue& catalogue) {
   for (const auto& [path, tensor] : catalogue) check_tiling(path, tensor);
-  const std::filesystem::path file = folder / model_file;
-  hdf5::Handle out = files::create_hdf5(file);
-  write_info(out, info, shards);
-  for (const auto& [path, tensor] : catalogue) write_virtual_dataset(out, path, tensor);
-  hdf5::write_number(out, "complete", 1);
-  files::finish(std::move(out), file);
+  SealedFile out(folder / model_file);
+  write_info(out.layout(), info, shards);
+  for (const auto& [path, tensor] : catalogue) write_virtual_dataset(out.layout(), path, tensor);
+  hdf5::write_number(out.layout(), "complete", 1);
+  out.finish();
 }
 
 }  // namespace trireme::checkpoint

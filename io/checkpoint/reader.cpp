@@ -1,9 +1,9 @@
 // Loading: any box of any tensor out of whatever shards hold it.
-#include <xxhash.h>
-
 #include <algorithm>
 
 #include "io/checkpoint/format.h"
+#include "io/checkpoint/sealed_file.h"
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -12,9 +12,7 @@ using namespace checkpoint;
 
 namespace {
 
-constexpr std::int64_t slab_elements = std::int64_t{1} << 22;  // 16 MiB at a time
-
-using HashState = std::unique_ptr<XXH64_state_t, decltype(&XXH64_freeState)>;
+constexpr std::int64_t slab_elements = std::int64_t{1} << 18;  // 1 MiB at a time: it stays in the cache
 
 CheckpointInfo read_info(const hdf5::Handle& model) {
   CheckpointInfo info;
@@ -29,7 +27,7 @@ CheckpointInfo read_info(const hdf5::Handle& model) {
   info.tokenizer_model = hdf5::read_bytes(tokenizer, "model");
   const hdf5::Handle blob = hdf5::open_object(tokenizer, "model");
   if (hdf5::read_number<std::uint64_t>(blob, "xxh64") != checksum(info.tokenizer_model)) {
-    refuse("{}: damaged: its checksum is wrong", hdf5::describe(blob.get()));
+    fail("{}: damaged: its checksum is wrong", hdf5::describe(blob.get()));
   }
   return info;
 }
@@ -39,7 +37,7 @@ std::vector<Piece> pieces_of(const hdf5::Handle& dataset) {
   const hdf5::Lock lock(hdf5::library_mutex());
   const hdf5::Handle properties(TRIREME_HDF5(H5Dget_create_plist(dataset.get())), H5Pclose);
   if (H5Pget_layout(properties.get()) != H5D_VIRTUAL) {
-    refuse("{}: not a virtual data set", hdf5::describe(dataset.get()));
+    fail("{}: not a virtual data set", hdf5::describe(dataset.get()));
   }
   std::size_t count = 0;
   TRIREME_HDF5(H5Pget_virtual_count(properties.get(), &count));
@@ -48,8 +46,10 @@ std::vector<Piece> pieces_of(const hdf5::Handle& dataset) {
     const hdf5::Handle space(TRIREME_HDF5(H5Pget_virtual_vspace(properties.get(), index)), H5Sclose);
     std::array<hsize_t, Shape::max_rank> first{};
     std::array<hsize_t, Shape::max_rank> last{};
+    const int axes = TRIREME_HDF5(H5Sget_simple_extent_ndims(space.get()));
+    std::vector<std::int64_t> extent(static_cast<std::size_t>(axes));
+    if (axes < 1 || axes > Shape::max_rank) fail("{}: its mapping has {} axes", hdf5::describe(dataset.get()), axes);
     TRIREME_HDF5(H5Sget_select_bounds(space.get(), first.data(), last.data()));
-    std::vector<std::int64_t> extent(static_cast<std::size_t>(H5Sget_simple_extent_ndims(space.get())));
     for (std::size_t axis = 0; axis < extent.size(); ++axis) {
       pieces[index].box.offset[axis] = static_cast<std::int64_t>(first[axis]);
       extent[axis] = static_cast<std::int64_t>(last[axis] - first[axis]) + 1;
@@ -74,10 +74,14 @@ Box slab_of(Box box, std::int64_t first, std::int64_t count) {
 }  // namespace
 
 struct CheckpointReader::State {
-  explicit State(const std::filesystem::path& where) : folder(where), model(hdf5::open_file(where / model_file)) {
+  explicit State(const std::filesystem::path& where) : folder(where), model(open_sealed(where / model_file)) {
     check_format(model, model_format);
+    or_damaged([&] { read_model(); });
+  }
+
+  void read_model() {
     if (!hdf5::has_attribute(model, "complete")) {
-      refuse("{}: not complete: it was not written to its end", (where / model_file).string());
+      fail("{}: not complete: it was not written to its end", (folder / model_file).string());
     }
     info = read_info(model);
     shards = hdf5::read_number<int>(model, "shards");
@@ -91,14 +95,21 @@ struct CheckpointReader::State {
   const hdf5::Handle& shard(const std::string& name) {
     const auto known = open_shards.find(name);
     if (known != open_shards.end()) return known->second;
-    hdf5::Handle file = hdf5::open_file(folder / name);
+    hdf5::Handle file = open_sealed(folder / name);
     check_format(file, shard_format);
-    const auto step = hdf5::read_number<std::int64_t>(file, "step");
-    if (step != info.step) refuse("{}: is of step {}, expected {}", (folder / name).string(), step, info.step);
+    const auto step = or_damaged([&] { return hdf5::read_number<std::int64_t>(file, "step"); });
+    if (step != info.step) {
+      throw DamagedCheckpoint(fmt::format("{}: is of step {}, expected {}", (folder / name).string(), step, info.step));
+    }
     return open_shards.emplace(name, std::move(file)).first->second;
   }
 
-  std::int64_t read_piece(const Piece& piece, const CheckpointItem& item);
+  /// Boxes of all tensors, by the shard that holds them. Tests that they fill every tensor.
+  std::map<std::string, Catalogue> mapping() const;
+  /// Reads a shard's data set and tests its checksum. It comes in slabs, to `whole` where there is such a place for
+  /// all of it, else into a buffer; visit(box, values) is called with each.
+  template <typename Visit>
+  void read_slabs(const Piece& piece, const std::string& path, float* whole, Visit visit);
 
   std::filesystem::path folder;
   hdf5::Handle model;
@@ -109,30 +120,54 @@ struct CheckpointReader::State {
   std::vector<float> slab;
 };
 
-/// Reads a shard's data set in slabs, copies from each what the item wants, and tests the checksum of the whole.
-std::int64_t CheckpointReader::State::read_piece(const Piece& piece, const CheckpointItem& item) {
-  const hdf5::Handle dataset = hdf5::open_object(shard(piece.file), item.path);
+template <typename Visit>
+void CheckpointReader::State::read_slabs(const Piece& piece, const std::string& path, float* whole, Visit visit) {
+  const hdf5::Handle dataset = hdf5::open_object(shard(piece.file), path);
   const std::string name = hdf5::describe(dataset.get());
   const Shape& extent = piece.box.extent;
-  const Shape found = hdf5::shape_of(dataset);
-  if (found != extent) refuse("{}: its shape is {}, expected {}", name, found.to_string(), extent.to_string());
-  const std::int64_t row = extent.elements() / extent[0];
-  const std::int64_t rows = std::max<std::int64_t>(1, slab_elements / row);
-  slab.resize(std::max(slab.size(), static_cast<std::size_t>(std::min(rows, extent[0]) * row)));
+  const Shape found = hdf5::stored_shape_of(dataset);
+  if (found != extent) fail("{}: its shape is {}, expected {}", name, found.to_string(), extent.to_string());
+  hdf5::Offset offset{};
+  hdf5::read_attribute(dataset, "offset", hdf5::native_type<std::int64_t>(), offset.data(),
+                       static_cast<std::size_t>(extent.rank()));
+  if (offset != piece.box.offset) fail("{}: its place in the tensor is not the one that {} says", name, model_file);
 
-  const HashState hash(XXH64_createState(), XXH64_freeState);
-  XXH64_reset(hash.get(), 0);
-  std::int64_t copied = 0;
+  const std::int64_t row = extent.elements() / extent[0];
+  const std::int64_t rows = std::clamp<std::int64_t>(slab_elements / row, 1, extent[0]);
+  if (whole == nullptr) slab.resize(std::max(slab.size(), static_cast<std::size_t>(rows * row)));
+  Checksum sum;
   for (std::int64_t first = 0; first < extent[0]; first += rows) {
+    const Activity activity("reading row", name, first);
     const Box box = slab_of(piece.box, first, std::min(rows, extent[0] - first));
-    hdf5::read<float>(dataset, {first}, box.extent, slab.data());
-    XXH64_update(hash.get(), slab.data(), static_cast<std::size_t>(box.extent.elements()) * sizeof(float));
-    copied += copy_overlap(box, slab.data(), {item.shard.offset, item.shard.extent}, item.data);
+    float* values = whole == nullptr ? slab.data() : whole + first * row;
+    hdf5::read<float>(dataset, {first}, box.extent, values);
+    sum.add(bytes_of(values, box.extent.elements()));
+    visit(box, values);
   }
-  if (XXH64_digest(hash.get()) != hdf5::read_number<std::uint64_t>(dataset, "xxh64")) {
-    refuse("{}: damaged: its checksum is wrong", name);
+  if (sum.value() != hdf5::read_number<std::uint64_t>(dataset, "xxh64")) {
+    fail("{}: damaged: its checksum is wrong", name);
   }
-  return copied;
+}
+
+std::map<std::string, Catalogue> CheckpointReader::State::mapping() const {
+  std::map<std::string, Catalogue> by_shard;
+  for (int number = 0; number < shards; ++number) {
+    const std::string name = shard_file(number);
+    if (!std::filesystem::exists(folder / name)) fail("{}: no such file", (folder / name).string());
+    by_shard[name];
+  }
+  for (const auto& [path, shape] : entries) {
+    const StoredTensor tensor = {shape, pieces_of(hdf5::open_object(model, path))};
+    check_tiling(path, tensor);
+    for (const Piece& piece : tensor.pieces) {
+      const auto shard = by_shard.find(piece.file);
+      if (shard == by_shard.end()) fail("{}: {} is not one of the {} shards", path, piece.file, shards);
+      StoredTensor& held = shard->second[path];
+      held.global = shape;
+      held.pieces.push_back(piece);
+    }
+  }
+  return by_shard;
 }
 
 CheckpointReader::CheckpointReader(const std::filesystem::path& folder) : state_(std::make_unique<State>(folder)) {}
@@ -153,12 +188,44 @@ void CheckpointReader::read(const CheckpointItem& item) {
   }
   const Box wanted = {item.shard.offset, item.shard.extent};
   std::int64_t copied = 0;
-  for (const Piece& piece : pieces_of(hdf5::open_object(state_->model, item.path))) {
-    if (overlap(piece.box, wanted)) copied += state_->read_piece(piece, item);
+  const auto pieces = or_damaged([&] { return pieces_of(hdf5::open_object(state_->model, item.path)); });
+  for (const Piece& piece : pieces) {
+    if (!overlap(piece.box, wanted)) continue;
+    state_->shard(piece.file);
+    float* whole = piece.box == wanted ? item.data : nullptr;
+    or_damaged([&] {
+      state_->read_slabs(piece, item.path, whole, [&](const Box& box, const float* values) {
+        copied += whole ? box.extent.elements() : copy_overlap(box, values, wanted, item.data);
+      });
+    });
   }
   if (copied != item.shard.extent.elements()) {
     fail("{}: {}: the shards hold {} of the {} elements wanted", file, item.path, copied, item.shard.extent.elements());
   }
+}
+
+void CheckpointReader::verify(int part, int parts) {
+  const auto mapping = or_damaged([&] { return state_->mapping(); });
+  for (int number = part; number < state_->shards; number += parts) {
+    const std::string name = shard_file(number);
+    const hdf5::Handle& shard = state_->shard(name);
+    or_damaged([&] {
+      Catalogue held;
+      add_shard(shard, name, held);
+      if (held != mapping.at(name)) {
+        fail("{}: does not hold what {} says", (state_->folder / name).string(), model_file);
+      }
+      for (const auto& [path, tensor] : held) {
+        for (const Piece& piece : tensor.pieces)
+          state_->read_slabs(piece, path, nullptr, [](const Box&, const float*) {});
+      }
+    });
+    state_->open_shards.erase(name);
+  }
+}
+
+void verify_checkpoint(const std::filesystem::path& folder, int part, int parts) {
+  CheckpointReader(folder).verify(part, parts);
 }
 
 }  // namespace trireme

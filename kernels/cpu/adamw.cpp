@@ -1,30 +1,18 @@
 #include <cmath>
 
+#include "kernels/adamw_step.h"
 #include "kernels/cpu/state.h"
 #include "kernels/cpu/vector.h"
 
 namespace trireme {
 namespace {
 
-/// Constants of one step in the precision of the loop, derived in double: bias corrections are 1 - beta^step.
-struct AdamwStep {
-  explicit AdamwStep(const AdamwArgs& args)
-      : beta1(static_cast<float>(args.beta1)),
-        beta2(static_cast<float>(args.beta2)),
-        rest1(static_cast<float>(1.0 - args.beta1)),
-        rest2(static_cast<float>(1.0 - args.beta2)),
-        rate(static_cast<float>(args.learning_rate / (1.0 - std::pow(args.beta1, static_cast<double>(args.step))))),
-        root_correction(
-            static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(args.beta2, static_cast<double>(args.step))))),
-        epsilon(static_cast<float>(args.epsilon)),
-        decay(static_cast<float>(args.learning_rate * args.weight_decay)) {
-    if (args.gradient_norm_squared.empty() || args.clip_norm <= 0.0) return;
-    const double norm = std::sqrt(*args.gradient_norm_squared.data<double>());
-    if (norm > args.clip_norm) gradient_scale = static_cast<float>(args.clip_norm / norm);
-  }
-  float beta1, beta2, rest1, rest2, rate, root_correction, epsilon, decay;
-  float gradient_scale = 1.0F;
-};
+/// What clipping multiplies the gradient by.
+float gradient_scale_of(const AdamwArgs& args) {
+  if (args.gradient_norm_squared.empty() || args.clip_norm <= 0.0) return 1.0F;
+  const double norm = std::sqrt(*args.gradient_norm_squared.data<double>());
+  return norm > args.clip_norm ? static_cast<float>(args.clip_norm / norm) : 1.0F;
+}
 
 }  // namespace
 
@@ -43,8 +31,9 @@ void CpuBackend::adamw(const AdamwArgs& args) {
   bfloat16* working = data_or_null<bfloat16>(a.working);
   const std::int32_t* mask = data_or_null<std::int32_t>(args.decay_mask);
   const AdamwStep step(args);
+  const float gradient_scale = gradient_scale_of(args);
   const auto update = [=](std::int64_t i, float decay) {
-    const float g = gradient[i] * step.gradient_scale;
+    const float g = gradient[i] * gradient_scale;
     const float m = step.beta1 * first[i] + step.rest1 * g;
     const float v = step.beta2 * second[i] + step.rest2 * g * g;
     first[i] = m;

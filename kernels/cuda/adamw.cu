@@ -1,5 +1,4 @@
-#include <cmath>
-
+#include "kernels/adamw_step.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/state.h"
@@ -7,23 +6,6 @@
 namespace trireme {
 namespace cuda {
 namespace {
-
-/// Constants of one step in the precision of the kernel, derived in double: bias corrections are 1 - beta^step.
-struct AdamwStep {
-  explicit AdamwStep(const AdamwArgs& args)
-      : beta1(static_cast<float>(args.beta1)),
-        beta2(static_cast<float>(args.beta2)),
-        rest1(static_cast<float>(1.0 - args.beta1)),
-        rest2(static_cast<float>(1.0 - args.beta2)),
-        rate(static_cast<float>(args.learning_rate / (1.0 - std::pow(args.beta1, static_cast<double>(args.step))))),
-        root_correction(
-            static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(args.beta2, static_cast<double>(args.step))))),
-        epsilon(static_cast<float>(args.epsilon)),
-        decay(static_cast<float>(args.learning_rate * args.weight_decay)),
-        clip_norm(args.clip_norm) {}
-  float beta1, beta2, rest1, rest2, rate, root_correction, epsilon, decay;
-  double clip_norm;
-};
 
 struct Adamw {
   AdamwStep step;
@@ -33,7 +15,8 @@ struct Adamw {
   float* second;
   __nv_bfloat16* working;               ///< null: no copy
   const double* gradient_norm_squared;  ///< null: no clipping
-  const std::int32_t* decay_mask;       ///< null: all elements decay
+  double clip_norm;
+  const std::int32_t* decay_mask;  ///< null: all elements decay
   template <int width>
   struct Inputs {
     Piece<float, width> value, gradient, first, second;
@@ -70,7 +53,7 @@ struct Adamw {
   __device__ __forceinline__ float gradient_scale() const {
     if (gradient_norm_squared == nullptr) return 1.0F;
     const double norm = sqrt(*gradient_norm_squared);
-    return norm > step.clip_norm ? static_cast<float>(step.clip_norm / norm) : 1.0F;
+    return norm > clip_norm ? static_cast<float>(clip_norm / norm) : 1.0F;
   }
 };
 
@@ -94,6 +77,7 @@ void CudaBackend::adamw(const AdamwArgs& args) {
                            .second = writable<float>(args.second_moment),
                            .working = writable<__nv_bfloat16>(args.working),
                            .gradient_norm_squared = clips ? args.gradient_norm_squared.data<double>() : nullptr,
+                           .clip_norm = args.clip_norm,
                            .decay_mask = args.decay_mask.empty() ? nullptr : args.decay_mask.data<std::int32_t>()};
   const bool packed =
       at_packs({operation.value, operation.gradient, operation.first, operation.second, operation.working});

@@ -1,7 +1,7 @@
 // The functions of cuBLASLt that we call, forwarded to the library that is found at run time.
 #include <cublasLt.h>
 
-#include "kernels/library.h"
+#include "kernels/forward.h"
 
 namespace {
 
@@ -14,16 +14,7 @@ trireme::Library& library() {
   return *cublaslt;
 }
 
-template <typename Function>
-Function* resolve(const char* name) {
-  return reinterpret_cast<Function*>(library().symbol(name));
-}
-
 }  // namespace
-
-#define TRIREME_FORWARD(function, ...)                                 \
-  static auto* const forward = resolve<decltype(function)>(#function); \
-  return forward(__VA_ARGS__)
 
 extern "C" {
 

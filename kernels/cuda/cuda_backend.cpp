@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <thread>
 
+#include "kernels/activity.h"
 #include "kernels/cuda/state.h"
 #include "kernels/error.h"
 
@@ -43,11 +45,13 @@ int selected(int device) {
 void CudaBackend::State::wait(cudaEvent_t event) const {
   // A poll, not cudaEventSynchronize: a collective that a dead peer keeps waiting never ends.
   constexpr int eager_polls = 2000;
+  std::optional<Activity> activity;
   for (int poll = 0;; ++poll) {
     const cudaError_t status = cudaEventQuery(event);
     if (status == cudaSuccess) return;
     if (status != cudaErrorNotReady) cuda::check(status, "cudaEventQuery(event)");
     if (poll < eager_polls) continue;
+    if (!activity) activity.emplace("waiting for the GPU");
     if (check_while_waiting) check_while_waiting();
     std::this_thread::sleep_for(std::chrono::microseconds(20));
   }
@@ -62,7 +66,6 @@ StagingSlot& CudaBackend::State::next_slot() {
 
 CudaBackend::CudaBackend(int device, const CudaOptions& options) : state_(std::make_unique<State>(selected(device))) {
   state_->options = options;
-  TRIREME_CUDA(cudaDeviceGetAttribute(&state_->multiprocessors, cudaDevAttrMultiProcessorCount, device));
 }
 
 CudaBackend::~CudaBackend() {

@@ -1,7 +1,7 @@
 // The functions of cuDNN that we call, forwarded to the library that is found at run time.
 #include <cudnn.h>
 
-#include "kernels/library.h"
+#include "kernels/forward.h"
 
 namespace {
 
@@ -14,24 +14,12 @@ trireme::Library& library() {
   return *cudnn;
 }
 
-template <typename Function>
-Function* resolve(const char* name) {
-  return reinterpret_cast<Function*>(library().symbol(name));
-}
-
 }  // namespace
-
-#define TRIREME_FORWARD(function, ...)                                 \
-  static auto* const forward = resolve<decltype(function)>(#function); \
-  return forward(__VA_ARGS__)
 
 // NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): cuDNN has names of its own
 extern "C" {
 
-size_t cudnnGetVersion() {
-  static auto* const forward = resolve<decltype(cudnnGetVersion)>("cudnnGetVersion");
-  return forward();
-}
+size_t cudnnGetVersion() { TRIREME_FORWARD(cudnnGetVersion); }
 const char* cudnnGetErrorString(cudnnStatus_t status) { TRIREME_FORWARD(cudnnGetErrorString, status); }
 void cudnnGetLastErrorString(char* message, size_t bytes) { TRIREME_FORWARD(cudnnGetLastErrorString, message, bytes); }
 

@@ -27,7 +27,6 @@ struct CudaBackend::State {
   StagingSlot& next_slot();
 
   int device;
-  int multiprocessors = 1;
   CudaOptions options;
   MemoryPool memory;
   MemoryPool pinned{cuda::make_pinned_memory()};

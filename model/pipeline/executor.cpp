@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -67,6 +68,8 @@ void PipelineExecutor::run(const StepContext& step, std::span<const Microbatch> 
   const std::span<const Action> actions = schedule_.stages[static_cast<std::size_t>(stage_.index)];
   for (std::size_t i = 0; i < actions.size();) {
     const Action action = actions[i];
+    const Activity number("microbatch", {}, action.microbatch);
+    const Activity activity(name_of(action.kind));
     if (is_communication(action.kind)) {
       const std::size_t end = batch_end(schedule_.stages[static_cast<std::size_t>(stage_.index)], i);
       const Stopwatch watch(seconds_.waiting);
@@ -123,6 +126,7 @@ void PipelineExecutor::forward(const StepContext& step, const Microbatch& microb
   const Context context = context_of(step, microbatch);
   Tensor x = stage_.first() ? microbatch.inputs : std::exchange(slot.input, Tensor());
   for (std::size_t block = 0; block < stage_.blocks.size(); ++block) {
+    const Activity activity("block", {}, static_cast<std::int64_t>(block));
     x = stage_.blocks[block]->forward(context, x, slot.saved[block]);
   }
   if (stage_.last()) {
@@ -138,6 +142,7 @@ void PipelineExecutor::backward(const StepContext& step, const Microbatch& micro
   const Context context = context_of(step, microbatch);
   for (std::size_t left = stage_.blocks.size(); left > 0; --left) {
     const std::size_t block = left - 1;
+    const Activity activity("block", {}, static_cast<std::int64_t>(block));
     if (input) {
       Tensor& gradient = slot.output_gradient;
       gradient = stage_.blocks[block]->backward_input(context, gradient, slot.saved[block]);

@@ -11,13 +11,6 @@ namespace {
 
 constexpr int kinds = 7;
 
-const char* name_of(ActionKind kind) {
-  constexpr std::array<const char*, kinds> names = {"forward",         "backward_input",     "backward_weight",
-                                                    "send_activation", "receive_activation", "send_gradient",
-                                                    "receive_gradient"};
-  return names[static_cast<std::size_t>(kind)];
-}
-
 bool in_forward_pass(ActionKind kind) {
   return kind == ActionKind::forward || kind == ActionKind::send_activation || kind == ActionKind::receive_activation;
 }
@@ -228,6 +221,13 @@ class RendezvousRun {
 };
 
 }  // namespace
+
+const char* name_of(ActionKind kind) {
+  constexpr std::array<const char*, kinds> names = {"forward",         "backward_input",     "backward_weight",
+                                                    "send_activation", "receive_activation", "send_gradient",
+                                                    "receive_gradient"};
+  return names[static_cast<std::size_t>(kind)];
+}
 
 std::string to_string(const Action& action) {
   return fmt::format("{} of microbatch {}", name_of(action.kind), action.microbatch);

@@ -20,6 +20,8 @@ enum class ActionKind : std::uint8_t {
   receive_gradient,
 };
 
+const char* name_of(ActionKind kind);
+
 struct Action {
   ActionKind kind;
   int microbatch;

@@ -13,6 +13,7 @@
 #include "io/tokenizer.h"
 #include "kernels/error.h"
 #include "tests/app/support.h"
+#include "tests/support/error_of.h"
 
 namespace trireme {
 namespace {
@@ -56,15 +57,15 @@ class Inspect : public ::testing::Test {
         *self);
   }
 
-  static std::string inspected(const std::filesystem::path& path, bool statistics = false) {
+  static std::string inspected(const std::filesystem::path& path, bool statistics = false, bool verify = false) {
     std::ostringstream out;
-    inspect(path, statistics, out);
+    inspect({.path = path, .statistics = statistics, .verify = verify}, out);
     return out.str();
   }
 
-  static std::string refusal(const std::filesystem::path& path) {
+  static std::string refusal(const std::filesystem::path& path, bool verify = false) {
     try {
-      inspected(path);
+      inspected(path, false, verify);
     } catch (const Error& error) {
       EXPECT_EQ(error.status(), ExitStatus::invalid_input) << error.what();
       return error.what();
@@ -107,6 +108,23 @@ TEST_F(Inspect, ListsTheCheckpointsOfAFolder) {
   EXPECT_THAT(inspected(folder_ / "checkpoints"),
               AllOf(HasSubstr("2 checkpoints in"),
                     ContainsRegex("step-00000100  3200 samples, 1 shards.*\n  step-00000200  6400 samples")));
+}
+
+TEST_F(Inspect, NamesDamage) {
+  const auto shard = make_checkpoint(200) / "shard-00000.h5";
+  make_checkpoint(100);
+  EXPECT_THAT(inspected(folder_ / "checkpoints", false, true),
+              AllOf(ContainsRegex("step-00000100 .*verified"), ContainsRegex("step-00000200 .*verified")));
+  std::filesystem::resize_file(shard, 3000);
+  inspected(folder_ / "checkpoints");  // needs no shard
+  InspectOptions options{.path = folder_ / "checkpoints", .verify = true};
+  std::ostringstream out;
+  const Error error = error_of([&] { inspect(options, out); });
+  EXPECT_EQ(error.status(), ExitStatus::invalid_input);
+  EXPECT_THAT(error.what(), HasSubstr("1 of 2 checkpoints are damaged"));
+  EXPECT_THAT(out.str(),
+              AllOf(ContainsRegex("step-00000100 .*verified"), ContainsRegex("step-00000200  DAMAGED: .*shard")));
+  EXPECT_THAT(refusal(folder_ / "checkpoints" / "step-00000200", true), HasSubstr("shard-00000.h5"));
 }
 
 TEST_F(Inspect, RefusesAnythingElse) {

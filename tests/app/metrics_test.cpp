@@ -2,8 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cmath>
+#include <csignal>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -160,9 +162,32 @@ TEST_F(MetricsFile, WritesToADeviceAndRefusesAFolder) {
   EXPECT_THAT(refusal(), HasSubstr("cannot be written"));
 }
 
-TEST_F(MetricsFile, FailsWhenTheDiskIsFull) {
+TEST_F(MetricsFile, LinesWaitWhileTheDiskIsFull) {
+  MetricsLog log(file_, 0);
+  log.write(metrics_of(1));
+  log.sync();
+  rlimit old{};
+  getrlimit(RLIMIT_FSIZE, &old);
+  std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit little{std::filesystem::file_size(file_) + 10, old.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &little);
+  log.write(metrics_of(2));
+  log.write(metrics_of(3));
+  EXPECT_TRUE(log.waiting());
+  EXPECT_THROW(log.sync(), Error);
+  setrlimit(RLIMIT_FSIZE, &old);
+  EXPECT_TRUE(log.waiting());
+  log.write(metrics_of(4));
+  EXPECT_FALSE(log.waiting());
+  log.sync();
+  EXPECT_THAT(steps(), ElementsAre(1, 2, 3, 4));
+}
+
+TEST_F(MetricsFile, FailsToFlushToAFullDisk) {
   MetricsLog log("/dev/full", 0);
-  EXPECT_THROW(log.write(metrics_of(1)), Error);
+  log.write(metrics_of(1));
+  EXPECT_TRUE(log.waiting());
+  EXPECT_THROW(log.sync(), Error);
 }
 
 }  // namespace

@@ -177,6 +177,7 @@ TEST_F(ConfigurationFile, MistakesAreRefusedWithTheirLine) {
 TEST_F(ConfigurationFile, MustExistAndBeGivenOnce) {
   EXPECT_THAT(refused({"--config=/no/such.ini"}), AllOf(HasSubstr("--config"), HasSubstr("/no/such.ini")));
   EXPECT_THAT(refused({"--config", folder_.path().string()}), HasSubstr("--config"));
+  EXPECT_THAT(refused({"--config=/dev/zero"}), AllOf(HasSubstr("/dev/zero"), HasSubstr("expected an INI file")));
   const std::string ini = file("[train]\nsteps = 4\n");
   EXPECT_THAT(refused({"--config", ini, "--config", ini}), HasSubstr("--config is given twice"));
 }

@@ -39,7 +39,7 @@ TEST(TrainerOnRanks, SteadyStepAllocatesNothing) {
     int steps_without = 0;
     for (int step = 0; step < 60 && steps_without < 6; ++step) {
       const auto before = session.backend().pool().statistics();
-      steps_without = trainer.step(took).stop ? 0 : steps_without + 1;
+      steps_without = trainer.step([&] { return Votes{.stop = took}; }).votes.stop ? 0 : steps_without + 1;
       const auto after = session.backend().pool().statistics();
       took = after.system_allocations != before.system_allocations || after.bytes_held != before.bytes_held;
       EXPECT_EQ(after.bytes_in_use, in_use) << "nothing of a step outlives it";

@@ -7,9 +7,9 @@ cd "${1:-$(dirname "$0")/../..}"
 # folder: the pattern that an include of ours must match there.
 declare -A allowed=(
   [kernels]='kernels/'
-  [comm]='(comm/|kernels/(backend|cuda/runtime|error|library|tensor)\.h)'
+  [comm]='(comm/|kernels/(activity|backend|cuda/runtime|error|forward|library|tensor)\.h)'
   [model]='(model|comm|kernels)/'
-  [io]='(io/|comm/|kernels/(error|philox|tensor)\.h)'
+  [io]='(io/|comm/|kernels/(activity|error|philox|tensor)\.h)'
   [app]='(app|io|model|comm|kernels)/'
 )
 # vendor header: the only folder that may include it.

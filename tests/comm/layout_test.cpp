@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.h"
+#include "tests/support/error_of.h"
 
 namespace trireme {
 namespace {
@@ -108,6 +109,50 @@ TEST(Layout, EveryLayoutNamedAsNearestIsAccepted) {
               3);
     EXPECT_EQ(resolve_layout(named, limits_of(world)), named);
   }
+}
+
+TEST(FitLayout, KeepsTensorAndPipelineWithTheDataRanksThatFindRoom) {
+  EXPECT_EQ(fit_layout({0, 2, 1}, limits_of(16)), (Layout{8, 2, 1}));
+  EXPECT_EQ(fit_layout({0, 2, 1}, limits_of(15)), (Layout{4, 2, 1})) << "7, 6 and 5 do not divide the batch";
+  EXPECT_EQ(fit_layout({0, 2, 3}, limits_of(7)), (Layout{1, 2, 3}));
+  EXPECT_EQ(fit_layout({0, 1, 1}, limits_of(1000)), (Layout{8, 1, 1})) << "the batch has no more microbatches";
+}
+
+TEST(FitLayout, TakesNoMoreDataRanksThanRequested) {
+  EXPECT_EQ(fit_layout({2, 2, 1}, limits_of(16)), (Layout{2, 2, 1}));
+  EXPECT_EQ(fit_layout({4, 2, 1}, limits_of(7)), (Layout{2, 2, 1}));
+}
+
+TEST(FitLayout, TakesTheNearestOfMostRanksWhereTheRequestedAxesFindNoRoom) {
+  EXPECT_EQ(fit_layout({0, 4, 2}, limits_of(7)), (Layout{1, 2, 3})) << "7 ranks have no layout, 6 have";
+  EXPECT_EQ(fit_layout({0, 4, 1}, limits_of(2)), (Layout{1, 2, 1}));
+  EXPECT_EQ(fit_layout({2, 1, 6}, limits_of(5)), (Layout{1, 1, 5}));
+  EXPECT_EQ(fit_layout({8, 4, 6}, limits_of(1)), (Layout{1, 1, 1}));
+}
+
+TEST(FitLayout, WhatItFindsIsAccepted) {
+  for (int world = 1; world <= 64; ++world)
+    for (const Layout& requested : {Layout{0, 1, 1}, Layout{0, 4, 1}, Layout{4, 2, 2}, Layout{0, 2, 5}}) {
+      const Layout found = fit_layout(requested, limits_of(world));
+      const int ranks = found.data * found.tensor * found.pipeline;
+      EXPECT_LE(ranks, world);
+      EXPECT_EQ(resolve_layout(found, limits_of(ranks)), found);
+    }
+}
+
+TEST(FitLayout, RefusesWhatNoNumberOfRanksCouldServe) {
+  const auto refused = [](const Layout& requested, const LayoutLimits& limits) {
+    const Error error = error_of([&] { fit_layout(requested, limits); });
+    EXPECT_EQ(error.status(), ExitStatus::invalid_input);
+    return std::string(error.what());
+  };
+  EXPECT_THAT(refused({0, 8, 1}, limits_of(16)), HasSubstr("parallel.tensor = 8: does not divide model.heads = 12"));
+  EXPECT_THAT(refused({0, 1, 7}, limits_of(16)), HasSubstr("parallel.pipeline = 7: the model has 6 blocks"));
+  EXPECT_THAT(refused({3, 1, 1}, limits_of(2)), HasSubstr("parallel.data = 3: train.global_batch = 32"));
+  EXPECT_THAT(refused({-1, 1, 1}, limits_of(2)), HasSubstr("parallel.data = -1: expected at least 1"));
+  LayoutLimits limits = limits_of(2);
+  limits.micro_batch = 5;
+  EXPECT_THAT(refused({}, limits), HasSubstr("expected a positive multiple of train.micro_batch = 5"));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 
 #include "comm/process_grid.h"
@@ -84,6 +85,16 @@ TEST_F(WorldTest, DifferentGroupsWorkAtOnce) {
   const int expected[] = {tensor->size(), world_.size(), pipeline->size(), tensor->size()};
   for (std::size_t i = 0; i < sums.size(); ++i)
     EXPECT_EQ(std::ranges::count(sums[i].values<std::int32_t>(), expected[i]), 50'000) << "request " << i;
+}
+
+TEST_F(WorldTest, RanksOfAHostShareMemory) {
+  auto* values = static_cast<std::atomic<int>*>(world_.shared_memory(sizeof(std::atomic<int>) * 8));
+  ASSERT_NE(values, nullptr) << "is there no /dev/shm?";
+  EXPECT_EQ(values[world_.local_rank()].exchange(world_.rank() + 1), 0);
+  world_.all().barrier();
+  int found = 0;
+  for (int rank = 0; rank < world_.local_size(); ++rank) found += values[rank] > 0 ? 1 : 0;
+  EXPECT_EQ(found, world_.local_size());
 }
 
 TEST_F(WorldTest, RefusesAGroupWithoutItself) { EXPECT_THROW(world_.group("others", {world_.size()}), Error); }

@@ -7,6 +7,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <deque>
 #include <filesystem>
 #include <fstream>
@@ -51,6 +52,13 @@ class Holding {
     }
   }
 
+  /// Whether a box has the same bits as that of another holding.
+  bool same_bits(const Holding& other, std::size_t number) const {
+    const std::vector<float>& mine = memory_[number];
+    const std::vector<float>& theirs = other.memory_[number];
+    return mine.size() == theirs.size() && std::memcmp(mine.data(), theirs.data(), mine.size() * sizeof(float)) == 0;
+  }
+
   void read_from(CheckpointReader& reader) const {
     for (const CheckpointItem& item : items_) reader.read(item);
   }
@@ -91,6 +99,11 @@ inline CheckpointInfo example_info(std::int64_t step = 100) {
           .tokenizer_model = std::string("\0\xff model \n", 10) + std::string(100'000, 'm'),
           .tokenizer_vocabulary = 8000,
           .tokenizer_end_of_text = 2};
+}
+
+/// For tests that write much and need no disk: a place in memory where there is one.
+inline std::filesystem::path fast_directory() {
+  return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : std::filesystem::temp_directory_path();
 }
 
 inline std::string bytes_of(const std::filesystem::path& file) {

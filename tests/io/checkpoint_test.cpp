@@ -5,9 +5,12 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 
 #include "comm/self_communicator.h"
 #include "io/checkpoint/file_operations.h"
+#include "io/checkpoint/format.h"
+#include "io/checkpoint/sealed_file.h"
 #include "io/hdf5.h"
 #include "tests/io/checkpoint_support.h"
 
@@ -22,7 +25,7 @@ using testing::IsEmpty;
 
 class Checkpoint : public testing::Test {
  protected:
-  Checkpoint() : directory_(fs::temp_directory_path() / fmt::format("trireme-checkpoint-{}", getpid())) {
+  Checkpoint() : directory_(fast_directory() / fmt::format("trireme-checkpoint-{}", getpid())) {
     fs::remove_all(directory_);
   }
   ~Checkpoint() override {
@@ -54,6 +57,16 @@ class Checkpoint : public testing::Test {
     const Error error = error_of([&] { read_all(folder); });
     EXPECT_EQ(error.status(), ExitStatus::invalid_input);
     EXPECT_THAT(error.what(), AllOf(HasSubstr((folder / file).string()), HasSubstr(why)));
+  }
+  /// Both reading and verifying must say so.
+  static void expect_damaged(const fs::path& folder, const std::string& file, const std::string& why) {
+    expect_refused(folder, file, why);
+    try {
+      verify_checkpoint(folder);
+      ADD_FAILURE() << file << " passed for whole; expected: " << why;
+    } catch (const DamagedCheckpoint& damage) {
+      EXPECT_THAT(damage.what(), AllOf(HasSubstr((folder / file).string()), HasSubstr(why)));
+    }
   }
 
   fs::path directory_;
@@ -132,7 +145,7 @@ TEST_F(Checkpoint, OneFlippedBitIsFound) {
     std::string damaged = original;
     damaged[at + 21] = static_cast<char>(damaged[at + 21] ^ 4);
     std::ofstream(shard, std::ios::binary) << damaged;
-    expect_refused(folder, fmt::format("shard-00000.h5: /{}", holding.items()[number].path), "checksum");
+    expect_damaged(folder, fmt::format("shard-00000.h5: /{}", holding.items()[number].path), "checksum");
   }
   std::ofstream(shard, std::ios::binary) << original;
   read_all(folder);
@@ -143,7 +156,7 @@ TEST_F(Checkpoint, ADamagedTokenizerIsFound) {
   std::string bytes = bytes_of(folder / "model.h5");
   bytes[bytes.find("mmmm")] = 'n';
   std::ofstream(folder / "model.h5", std::ios::binary) << bytes;
-  expect_refused(folder, "model.h5: /tokenizer/model", "checksum");
+  expect_damaged(folder, "model.h5", "does not fit its seal");
 }
 
 TEST_F(Checkpoint, FilesThatAreMissingCutShortOrForeignAreRefused) {
@@ -151,63 +164,120 @@ TEST_F(Checkpoint, FilesThatAreMissingCutShortOrForeignAreRefused) {
   for (const std::string name : {"shard-00000.h5", "model.h5"}) {
     const std::string original = bytes_of(folder / name);
     fs::resize_file(folder / name, original.size() - 8);
-    expect_refused(folder, name, "truncated");
+    expect_damaged(folder, name, "truncated");
     fs::resize_file(folder / name, 0);
-    expect_refused(folder, name, "not an HDF5 file");
+    expect_damaged(folder, name, "not an HDF5 file");
     fs::remove(folder / name);
-    expect_refused(folder, name, "no such file");
+    expect_damaged(folder, name, "no such file");
     hdf5::create_file(folder / name).close();
-    expect_refused(folder, name, "format");
+    expect_damaged(folder, name, "format");
     std::ofstream(folder / name, std::ios::binary) << original;
   }
   fs::copy_file(folder / "shard-00000.h5", folder / "model.h5", fs::copy_options::overwrite_existing);
-  expect_refused(folder, "model.h5", "trireme-shard");
-  expect_refused(directory_ / "step-00000007", "model.h5", "no such file");
+  expect_damaged(folder, "model.h5", "trireme-shard");
+  expect_damaged(directory_ / "step-00000007", "model.h5", "no such file");
 }
 
 TEST_F(Checkpoint, ShardsOfAnotherStepAreRefused) {
   const fs::path folder = save(100);
   fs::copy_file(save(200) / "shard-00000.h5", folder / "shard-00000.h5", fs::copy_options::overwrite_existing);
-  expect_refused(folder, "shard-00000.h5", "is of step 200, expected 100");
+  expect_damaged(folder, "shard-00000.h5", "is of step 200, expected 100");
 }
 
-/// Opens for writing, which the program itself never does to a finished file.
-hdf5::Handle open_to_change(const fs::path& file) {
-  return {TRIREME_HDF5(H5Fopen(file.c_str(), H5F_ACC_RDWR, H5P_DEFAULT)), H5Fclose};
-}
-
-TEST_F(Checkpoint, AnotherVersionIsRefusedWithBothNumbers) {
+TEST_F(Checkpoint, AnotherVersionIsRefusedWithBothNumbersAndIsNoDamage) {
   const fs::path folder = save(100);
-  for (const std::string name : {"shard-00000.h5", "model.h5"}) {
-    const hdf5::Handle file = open_to_change(folder / name);
-    TRIREME_HDF5(H5Adelete(file.get(), "version"));
+  for (const auto& [name, format] :
+       {std::pair("shard-00000.h5", checkpoint::shard_format), std::pair("model.h5", checkpoint::model_format)}) {
+    const hdf5::Handle file = hdf5::create_file(folder / name);
+    hdf5::write_string(file, "format", format);
     hdf5::write_number(file, "version", 7);
+    try {
+      read_all(folder);
+      ADD_FAILURE() << name << " was read";
+    } catch (const DamagedCheckpoint& damage) {
+      ADD_FAILURE() << damage.what();
+    } catch (const Error&) {
+      expect_refused(folder, name, "version is 7, this program reads version 1");
+    }
   }
-  expect_refused(folder, "model.h5", "version is 7, this program reads version 1");
-  {
-    const hdf5::Handle file = open_to_change(folder / "model.h5");
-    TRIREME_HDF5(H5Adelete(file.get(), "version"));
-    hdf5::write_number(file, "version", 1);
-  }
-  expect_refused(folder, "shard-00000.h5", "version is 7, this program reads version 1");
+}
+
+/// Changes a finished file, which the program itself never does, and seals it anew.
+void change(const fs::path& file, const std::function<void(const hdf5::Handle&)>& how) {
+  how({TRIREME_HDF5(H5Fopen(file.c_str(), H5F_ACC_RDWR, H5P_DEFAULT)), H5Fclose});
+  const std::string structure = bytes_of(file).substr(512);
+  std::ofstream(file, std::ios::binary) << checkpoint::make_seal(std::ssize(structure) + 512, structure) << structure;
 }
 
 TEST_F(Checkpoint, AModelFileThatWasNotFinishedIsRefused) {
   const fs::path folder = save(100);
-  TRIREME_HDF5(H5Adelete(open_to_change(folder / "model.h5").get(), "complete"));
-  expect_refused(folder, "model.h5", "not complete");
+  change(folder / "model.h5", [](const hdf5::Handle& file) { TRIREME_HDF5(H5Adelete(file.get(), "complete")); });
+  expect_damaged(folder, "model.h5", "not complete");
 }
 
-TEST_F(Checkpoint, OnlyFinishedCheckpointsAreListed) {
+TEST_F(Checkpoint, ShardsThatAreOnlyClaimedAreNotListed) {
+  const fs::path folder = save(100);
+  change(folder / "model.h5", [](const hdf5::Handle& file) {
+    const int claim = 2'000'000'000;
+    hdf5::overwrite_attribute(file, "shards", hdf5::native_type<int>(), &claim);
+  });
+  const Error error = error_of([&] { verify_checkpoint(folder); });
+  EXPECT_THAT(error.what(), AllOf(HasSubstr("shard-00001.h5"), HasSubstr("no such file")));
+}
+
+TEST_F(Checkpoint, AMappingOfAnotherRankIsDamage) {
+  const fs::path folder = save(100);
+  change(folder / "model.h5", [](const hdf5::Handle& file) {
+    TRIREME_HDF5(H5Ldelete(file.get(), "parameters/embedding", H5P_DEFAULT));
+    const hdf5::Handle properties(TRIREME_HDF5(H5Pcreate(H5P_DATASET_CREATE)), H5Pclose);
+    const hdf5::Handle scalar(TRIREME_HDF5(H5Screate(H5S_SCALAR)), H5Sclose);
+    TRIREME_HDF5(H5Pset_virtual(properties.get(), scalar.get(), "shard-00000.h5", "x", scalar.get()));
+    hdf5::create_dataset(file, "parameters/embedding", H5T_NATIVE_FLOAT, scalar, properties);
+  });
+  EXPECT_EQ(error_of([&] { verify_checkpoint(folder); }).status(), ExitStatus::invalid_input);
+}
+
+TEST_F(Checkpoint, FilesWithoutASealAreRead) {
+  const fs::path folder = save(100);
+  for (const char* name : {"shard-00000.h5", "model.h5"}) {
+    const std::string structure = bytes_of(folder / name).substr(512);
+    std::ofstream(folder / name, std::ios::binary) << structure;
+  }
+  expect_whole(folder);
+  verify_checkpoint(folder);
+}
+
+TEST_F(Checkpoint, AllThatHaveANameAreListedWholeOrNot) {
   EXPECT_THAT(list_checkpoints(directory_), IsEmpty());
   for (const std::int64_t step : {200, 30, 123456789}) save(step);
   for (const char* name : {"step-00000400.partial", "step-00000500", "step-600", "step-00000700x", "step--0000001",
-                           "other", "step-00000030.replaced"}) {
+                           "other", "step-00000030.replaced", "step-00000300.damaged"}) {
     fs::create_directories(directory_ / name);
     if (name != std::string("step-00000500")) std::ofstream(directory_ / name / "model.h5") << "x";
   }
   std::ofstream(directory_ / "step-00000800") << "a file";
-  EXPECT_THAT(list_checkpoints(directory_), ElementsAre(30, 200, 123456789));
+  EXPECT_THAT(list_checkpoints(directory_), ElementsAre(30, 200, 500, 123456789));
+  expect_damaged(directory_ / "step-00000500", "model.h5", "no such file");
+}
+
+TEST_F(Checkpoint, ADamagedOneIsSetAside) {
+  for (const std::uint64_t seed : {1, 2}) {  // the second time an older one is in the way
+    save(200, seed);
+    set_aside(save(100, seed));
+    EXPECT_THAT(list_checkpoints(directory_), ElementsAre(200));
+    expect_whole(directory_ / "step-00000100.damaged", seed);
+  }
+  prune_checkpoints(directory_, 1);
+  expect_whole(directory_ / "step-00000100.damaged", 2);
+}
+
+TEST_F(Checkpoint, PruningKeepsEveryMthForEver) {
+  for (const std::int64_t step : {10, 15, 20, 25, 30, 35}) save(step);
+  fs::create_directories(directory_ / "step-00000040");  // incomplete: does not count among the newest, is not removed
+  prune_checkpoints(directory_, 2, 10);
+  EXPECT_THAT(list_checkpoints(directory_), ElementsAre(10, 20, 30, 35, 40));
+  prune_checkpoints(directory_, 1, 20);
+  EXPECT_THAT(list_checkpoints(directory_), ElementsAre(20, 35, 40));
 }
 
 TEST_F(Checkpoint, PruningKeepsTheNewestAndWhatIsNotOurs) {
@@ -295,7 +365,7 @@ TEST_F(Checkpoint, AFullDiskIsAnErrorAndNoCheckpoint) {
   rlimit old{};
   getrlimit(RLIMIT_FSIZE, &old);
   std::signal(SIGXFSZ, SIG_IGN);
-  for (const rlim_t bytes : {1000, 100'000, 401'000}) {
+  for (const rlim_t bytes : {10'000, 100'000, 401'000}) {
     const rlimit small{bytes, old.rlim_max};
     setrlimit(RLIMIT_FSIZE, &small);
     const Error error = error_of(save_large);

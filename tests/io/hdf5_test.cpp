@@ -142,6 +142,55 @@ TEST_F(Hdf5, FilesThatAreNoFilesOfOursAreRefused) {
   expect_refused(file("cut.h5"), "truncated");
 }
 
+TEST_F(Hdf5, GroupsThatHoldThemselvesAreWalkedOnce) {
+  const hdf5::Handle out = hdf5::create_file(file("circle.h5"));
+  hdf5::write_bytes(out, "a/b/bytes", "x");
+  const hdf5::Lock lock(hdf5::library_mutex());
+  TRIREME_HDF5(H5Lcreate_hard(out.get(), "a", out.get(), "a/b/circle", H5P_DEFAULT, H5P_DEFAULT));
+  TRIREME_HDF5(H5Lcreate_hard(out.get(), "a/b/bytes", out.get(), "z", H5P_DEFAULT, H5P_DEFAULT));
+  TRIREME_HDF5(H5Lcreate_soft("/", out.get(), "a/top", H5P_DEFAULT, H5P_DEFAULT));
+  EXPECT_THAT(hdf5::dataset_paths(out), testing::ElementsAre("a/b/bytes"));
+}
+
+/// What the error of stored_shape_of says about a data set of these properties, of which nothing was written.
+std::string claim(const hdf5::Handle& file, const std::string& name, const std::vector<hsize_t>& extents,
+                  herr_t (*set)(hid_t properties) = nullptr) {
+  const hdf5::Lock lock(hdf5::library_mutex());
+  const hdf5::Handle properties(TRIREME_HDF5(H5Pcreate(H5P_DATASET_CREATE)), H5Pclose);
+  if (set != nullptr) TRIREME_HDF5(set(properties.get()));
+  const std::vector<hsize_t> most(extents.size(), H5S_UNLIMITED);
+  const bool grows = H5Pget_layout(properties.get()) == H5D_CHUNKED;
+  const hdf5::Handle space(
+      TRIREME_HDF5(H5Screate_simple(static_cast<int>(extents.size()), extents.data(), grows ? most.data() : nullptr)),
+      H5Sclose);
+  const hdf5::Handle dataset = hdf5::create_dataset(file, name, H5T_NATIVE_UINT16, space, properties);
+  const Error error = error_of([&] { hdf5::stored_shape_of(dataset); });
+  EXPECT_EQ(error.status(), ExitStatus::invalid_input) << name;
+  return error.what();
+}
+
+TEST_F(Hdf5, WhatADatasetClaimsIsTestedBeforeMemoryIsReserved) {
+  const hdf5::Handle out = hdf5::create_file(file("claims.h5"));
+  EXPECT_THAT(claim(out, "many", {1'000'000'000'000'000}), HasSubstr("claims 1000000000000000 elements"));
+  EXPECT_THAT(claim(out, "overflow", {1ULL << 62, 4}), HasSubstr("beyond any file"));
+  EXPECT_THAT(claim(out, "nothing", {0, 1ULL << 62, 1ULL << 62}), HasSubstr("beyond any file"));
+  const auto large_chunk = [](hid_t properties) {
+    const hsize_t chunk = 1'000'000'000;
+    return H5Pset_chunk(properties, 1, &chunk);
+  };
+  EXPECT_THAT(claim(out, "chunk", {1}, large_chunk), HasSubstr("claims 1000000000 elements"));
+  const auto external = [](hid_t properties) { return H5Pset_external(properties, "other", 0, 20); };
+  EXPECT_THAT(claim(out, "external", {10}, external), HasSubstr("in other files"));
+  const auto is_virtual = [](hid_t properties) {
+    const hsize_t extent = 10;
+    const hdf5::Handle space(H5Screate_simple(1, &extent, nullptr), H5Sclose);
+    return H5Pset_virtual(properties, space.get(), "other.h5", "x", space.get());
+  };
+  EXPECT_THAT(claim(out, "virtual", {10}, is_virtual), HasSubstr("in other files"));
+  hdf5::write_bytes(out, "bytes", std::string(1000, 'x'));
+  EXPECT_EQ(hdf5::stored_shape_of(hdf5::open_object(out, "bytes")), Shape{1000});
+}
+
 TEST_F(Hdf5, AFailedCallIsNamedWithTheLibrarysReason) {
   const hdf5::Handle out = hdf5::create_file(file("box.h5"));
   const hdf5::Handle dataset = hdf5::create_dataset<float>(out, "group/x", {4});

@@ -20,4 +20,7 @@ std::string found(const char* variable, const char* built) {
 std::string trireme_executable() { return found("TRIREME_EXECUTABLE", TRIREME_EXECUTABLE); }
 std::string mpirun_script() { return found("TRIREME_MPIRUN", TRIREME_MPIRUN); }
 
+std::string gate_library() { return found("TRIREME_GATE_LIBRARY", TRIREME_GATE_LIBRARY); }
+std::string stall_library() { return found("TRIREME_STALL_LIBRARY", TRIREME_STALL_LIBRARY); }
+
 }  // namespace trireme::test

@@ -9,5 +9,9 @@ namespace trireme::test {
 std::string trireme_executable();
 /// tests/support/mpirun.sh
 std::string mpirun_script();
+/// tests/support/gate, to preload
+std::string gate_library();
+/// tests/support/stall; not part of a bundle.
+std::string stall_library();
 
 }  // namespace trireme::test

@@ -2,31 +2,24 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
-#include <thread>
+#include <optional>
 
+#include "app/watchdog.h"
+#include "kernels/activity.h"
 #include "kernels/backend.h"
 #include "tests/support/mpi_test.h"
-#include "tests/support/watchdog.h"
 
 namespace trireme {
 namespace {
 
 World* the_world = nullptr;
 
-std::chrono::seconds test_limit() {
+Watchdog::Options test_limit() {
   const char* text = std::getenv("TRIREME_TEST_TIMEOUT");
-  return std::chrono::seconds(text == nullptr ? 120 : std::atoi(text));
-}
-
-[[noreturn]] void end_job() {
-  // The first rank to end takes the others with it: let those that hang as well say so first.
-  std::this_thread::sleep_for(std::chrono::seconds(1));
-  // Not MPI_Abort, as this is not the thread that may call MPI. mpirun ends the job when a rank exits like this.
-  std::_Exit(EXIT_FAILURE);
+  return {.limit = text == nullptr ? 120 : std::atof(text), .name = "TRIREME_TEST_TIMEOUT"};
 }
 
 std::string name_of(const testing::TestInfo& test) { return fmt::format("{}.{}", test.test_suite_name(), test.name()); }
@@ -57,17 +50,19 @@ class Steps final : public testing::EmptyTestEventListener {
   }
 
  private:
-  void OnTestStart(const testing::TestInfo& test) override { watchdog_.start(name_of(test), test_limit()); }
+  void OnTestStart(const testing::TestInfo& test) override { test_.emplace("test", name_of(test)); }
   void OnTestEnd(const testing::TestInfo& test) override {
     if (test.result()->Failed()) {
       // The others may be waiting for what this rank no longer does.
-      watchdog_.start(name_of(test) + ", which failed on this rank, on the others", std::chrono::seconds(5));
+      watchdog_.set_limit(5);
     }
     steps_->barrier();
-    watchdog_.stop();
+    watchdog_.set_limit(test_limit().limit);
+    test_.reset();
   }
   std::unique_ptr<Communicator> steps_;
-  Watchdog watchdog_{fmt::format("rank {}: ", the_world->rank()), end_job};
+  std::optional<Activity> test_;
+  Watchdog watchdog_{*the_world, test_limit()};
 };
 
 bool failed_on_any_rank(bool failed) {
@@ -101,6 +96,7 @@ World& test_world() { return *the_world; }
 }  // namespace trireme
 
 int main(int argc, char** argv) {
+  const trireme::ActivityThread row("main");
   trireme::World world(&argc, &argv);
   trireme::the_world = &world;
   testing::InitGoogleTest(&argc, argv);
