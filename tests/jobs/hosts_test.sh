@@ -41,7 +41,7 @@ train_across_links_with_the_same_bits() {
 go_on_without_one_that_is_cut_off() {
   start_supervisor
   lose_host3
-  expect_says 'rank [01] \(host host[12]\) has not moved for 5 s: training > step [0-9]+ > .* (from|to) rank [12] of pipeline'
+  expect_says 'rank [01] \(host host[12]\) has not moved for 5 s: training > step [0-9]+ > .*(of pipeline|in world)'
   expect_says '--parallel.data=1 --parallel.tensor=1 --parallel.pipeline=2'
   expect_finish
 }
@@ -65,7 +65,7 @@ LongGo_on_with_one_that_comes_back() {
 
 start_supervisor() {
   MPIRUN_PATIENCE=3 on host1 "$root/jobs/supervise.sh" --hosts="$folder/hosts" --back-off=0 --host-timeout=12 \
-    --ssh-timeout=4 train --config="$folder/run.ini" --parallel.pipeline=3 --train.steps=300 --checkpoint.every=50 \
+    --ssh-timeout=4 train --config="$folder/run.ini" --parallel.pipeline=3 --train.steps=600 --checkpoint.every=50 \
     --train.watchdog=5 </dev/null >"$log" 2>&1 &
   supervisor=$!
 }
@@ -85,19 +85,19 @@ expect_finish() {
   local status=0
   wait "$supervisor" || status=$?
   [ $status -eq 0 ] || fail "expected status 0, found $status"
-  expect_whole_run 300
+  expect_whole_run 600
   expect_losses_of_an_undisturbed_run
 }
 first_step_of() { sed -n "s/.*attempt $1: .* from step \([0-9]*\): .*/\1/p" "$log"; }
 
 # Same batches in the same order: on any layout the losses agree to rounding.
 expect_losses_of_an_undisturbed_run() {
-  "$root/jobs/mpirun.sh" 1 train --config="$folder/run.ini" --train.steps=300 --log.metrics="$folder/wanted.jsonl" \
+  "$root/jobs/mpirun.sh" 1 train --config="$folder/run.ini" --train.steps=600 --log.metrics="$folder/wanted.jsonl" \
     --checkpoint.directory= >"$folder/wanted.log" 2>&1 || fail "undisturbed run: $(cat "$folder/wanted.log")"
   paste <(losses "$folder/metrics.jsonl") <(losses "$folder/wanted.jsonl") | awk '
     { difference = $1 > $2 ? $1 - $2 : $2 - $1 }
     difference > 1e-3 * $2 { print "step " NR ": loss " $1 ", expected " $2; wrong = 1 }
-    END { exit wrong || NR != 300 }' || fail "the losses are not those of an undisturbed run"
+    END { exit wrong || NR != 600 }' || fail "the losses are not those of an undisturbed run"
 }
 losses() { sed 's/.*"loss":\([^,]*\),.*/\1/' "$1"; }
 

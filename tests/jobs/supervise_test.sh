@@ -21,20 +21,20 @@ mpirun_of_job() { pgrep -f "^mpirun .*$folder/run.ini"; }
 
 # More failures than retries, but each after a new checkpoint; the metrics are those of a run without failures.
 goes_on_after_a_killed_rank_and_a_killed_mpirun() {
-  "$root/jobs/mpirun.sh" 2 train --config="$folder/run.ini" --train.steps=400 >"$log" 2>&1 || fail "undisturbed run"
+  "$root/jobs/mpirun.sh" 2 train --config="$folder/run.ini" --train.steps=600 >"$log" 2>&1 || fail "undisturbed run"
   without_times "$folder/metrics.jsonl" >"$folder/wanted"
   rm -r "$folder/checkpoints" "$folder/metrics.jsonl"
 
-  supervise --retries=1 train --train.steps=400
+  supervise --retries=1 train --train.steps=600
   within 60 has_done 150
   kill -KILL "$(ranks_of_job | tail -n 1)"
-  within 60 says 'attempt 2: 2 of 2 ranks on this machine, from step [1-5]00:'
-  within 60 has_done $(($(newest_checkpoint) + 150))
+  within 60 says 'attempt 2: 2 of 2 ranks on this machine, from step [1-4]00:'
+  within 60 has_saved_after "$(newest_checkpoint)"
   kill -KILL "$(mpirun_of_job)"
   expect_status 0
   [ "$(attempts)" -eq 3 ] || fail "expected 3 attempts"
   expect_says 'attempt 1: the job was ended by signal 9'
-  expect_whole_run 400
+  expect_whole_run 600
   without_times "$folder/metrics.jsonl" | cmp - "$folder/wanted" || fail "the metrics are not those of an undisturbed run"
 }
 
@@ -104,7 +104,7 @@ gives_up_without_progress() {
 }
 
 saves_and_stops_on_request() {
-  supervise train --train.steps=40000 --parallel.data 1
+  supervise train --train.steps=60000 --parallel.data 1
   within 60 has_done 150
   kill -TERM "$supervisor"
   expect_status 75
@@ -119,7 +119,7 @@ saves_and_stops_on_request() {
 
 # As at a time limit: the job stops by itself with everything saved.
 ends_when_the_job_has_stopped() {
-  supervise train --train.steps=40000
+  supervise train --train.steps=60000
   within 60 has_done 150
   kill -USR1 "$(mpirun_of_job)"
   expect_status 75

@@ -27,7 +27,8 @@ says() { grep -qE -- "$1" "$log"; }
 expect_says() { says "$1" || fail "the log does not say '$1'"; }
 attempts() { grep -c 'attempt [0-9]*: .* ranks on' "$log"; }
 
-# Packs a text in which each character mostly decides the next, and writes run.ini.
+# Packs a text in which each character mostly decides the next, and writes run.ini. A step takes some milliseconds: what
+# is to happen in mid-run happens before its end.
 prepare_run() {
   awk 'BEGIN { srand(1); at = 0
     for (i = 1; i <= 12000; ++i) {
@@ -38,10 +39,10 @@ prepare_run() {
   cat >"$folder/run.ini" <<END
 data.train = $folder/train.h5
 [model]
-layers = 2
-hidden = 32
+layers = 4
+hidden = 64
 heads = 4
-context = 16
+context = 64
 dropout = 0.1
 [train]
 global_batch = 8
@@ -65,6 +66,7 @@ END
 steps_done() { if [ -e "$folder/metrics.jsonl" ]; then wc -l <"$folder/metrics.jsonl"; else echo 0; fi; }
 has_done() { [ "$(steps_done)" -ge "$1" ]; }
 newest_checkpoint() { find "$folder/checkpoints" -maxdepth 1 -name 'step-????????' | sort | tail -n 1 | sed 's/.*step-0*//'; }
+has_saved_after() { [ "$(newest_checkpoint)" -gt "$1" ]; }
 
 # expect_whole_run STEPS: the metrics tell each step exactly once, in order.
 expect_whole_run() {
