@@ -17,6 +17,7 @@ namespace trireme {
 struct DataOptions {
   std::vector<std::filesystem::path> train;
   std::vector<std::filesystem::path> validation;
+  int workers = 1;  ///< threads that prepare samples, on each rank
 };
 
 enum class DeviceChoice { automatic, cpu, cuda };

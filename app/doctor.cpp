@@ -12,8 +12,8 @@
 #include "app/doctor/demand.h"
 #include "app/doctor/directory.h"
 #include "app/doctor/exchange.h"
-#include "app/layout.h"
 #include "app/session.h"
+#include "app/workload.h"
 #include "comm/measure.h"
 #include "comm/nccl/nccl_world.h"
 #include "io/checkpoint/agreement.h"
@@ -44,7 +44,10 @@ class Report {
 class Doctor {
  public:
   Doctor(const Configuration& configuration, World& world)
-      : configuration_(configuration), world_(world), patience_{configuration.doctor.timeout} {}
+      : configuration_(configuration),
+        workload_(workload_of(configuration)),
+        world_(world),
+        patience_{configuration.doctor.timeout} {}
 
   ExitStatus examine() {
     look_at_ranks();
@@ -82,7 +85,7 @@ class Doctor {
     if (count > 0) why_no_nccl();  // loads it, so that its version is seen
     RankFacts mine = own_facts(world_);
     mine.gpus = count;
-    open_data(mine);
+    look_at_data(mine);
     ranks_ = gather_facts(world_, std::move(mine), patience_);
     firsts_ = first_ranks(world_, ranks_, patience_);
     if (!here()) return;
@@ -97,12 +100,12 @@ class Doctor {
     report_.add(judge_data(ranks_));
   }
 
-  void open_data(RankFacts& mine) {
+  void look_at_data(RankFacts& mine) {
     if (configuration_.data.train.empty()) return;
     try {
-      const TokenDataset data(configuration_.data.train);
-      mine.tokens = data.tokens();
-      if (configuration_.model.vocabulary == 0) configuration_.model.vocabulary = data.tokenizer().vocabulary;
+      const auto data = open_data(configuration_, configuration_.data.train, "data.train");
+      mine.data_size = fmt::format("{} {}", data->size(), data->unit());
+      if (!workload_.is_complete(configuration_)) workload_.take(configuration_, data->tokenizer());
     } catch (const Error& error) {
       mine.data_error = error.what();
     }
@@ -170,10 +173,11 @@ class Doctor {
 
   /// Rank 0 alone: nothing is made.
   void look_at_model() {
-    if (!here() || configuration_.model.vocabulary == 0) return;
+    if (!here() || !workload_.is_complete(configuration_)) return;
     try {
       const ParallelOptions& parallel = configuration_.parallel;
-      const Architecture architecture = make_gpt(configuration_.model, parallel.tensor, configuration_.train.precision);
+      const Architecture architecture =
+          workload_.architecture(configuration_, parallel.tensor, configuration_.train.precision);
       const Layout layout =
           resolve_layout({.data = parallel.data, .tensor = parallel.tensor, .pipeline = parallel.pipeline},
                          limits_of(configuration_, architecture.blocks.size(), world_.size()));
@@ -200,6 +204,7 @@ class Doctor {
   }
 
   Configuration configuration_;
+  const Workload& workload_;
   World& world_;
   Patience patience_;
   Report report_;

@@ -12,23 +12,26 @@ namespace trireme {
 ExitStatus run_eval(const Configuration& configuration, World& world) {
   const Watchdog watchdog(world, {.limit = configuration.train.watchdog, .name = "train.watchdog"});
   const Activity activity("evaluation");
-  if (configuration.data.validation.empty())
-    refuse("data.validation is not set; it names the data sets to evaluate on");
   const auto folder = find_checkpoint(configuration.checkpoint, world);
   if (folder.empty())
     refuse("checkpoint.directory='{}' holds no checkpoint to evaluate", configuration.checkpoint.directory.string());
   CheckpointReader reader(folder);
-  const auto data = std::make_shared<TokenDataset>(configuration.data.validation);
+  const Configuration stored = with_model_of(configuration, reader.info());
+  const auto data = open_data(stored, configuration.data.validation, "data.validation");
   const TokenizerBlob tokenizer = tokenizer_of(reader.info());
   if (data->tokenizer().model != tokenizer.model)
     refuse("data.validation={} was packed with another tokenizer than the checkpoint {} was trained with",
            configuration.data.validation.front().string(), folder.string());
-  Session session(with_model_of(configuration, reader.info()), world, tokenizer, Session::Purpose::inference);
+  Session session(stored, world, tokenizer, Session::Purpose::inference);
   session.load(reader);
-  const double loss = *evaluate(session, data, configuration.train.validation_batches);
-  if (world.rank() == 0)
-    std::cout << fmt::format("step {}  loss {:.6f} nats a token  perplexity {:.3f}  {}\n", reader.info().step, loss,
-                             std::exp(loss), folder.string());
+  const Measured values = *evaluate(session, *data, configuration.train.validation_batches);
+  if (world.rank() == 0) {
+    const std::vector<Metric>& metrics = session.architecture().metrics;
+    const bool of_tokens = metrics.front().unit == "nats a token";
+    std::cout << fmt::format("step {}  {}{}  {}\n", reader.info().step, format_measured(metrics, values, 6),
+                             of_tokens ? fmt::format("  perplexity {:.3f}", std::exp(values.front().second)) : "",
+                             folder.string());
+  }
   return ExitStatus::done;
 }
 

@@ -1,19 +1,11 @@
-// trireme layout, and what layouts of a configuration must fit.
+// trireme layout
 #pragma once
 
 #include <ostream>
 
 #include "app/configuration.h"
-#include "comm/layout.h"
-#include "io/dataset.h"
 
 namespace trireme {
-
-/// Takes model.vocabulary from the tokenizer of the data set; refuses another number in the configuration.
-void take_vocabulary(GptConfig& model, const TokenizerBlob& tokenizer);
-
-/// What layouts of a model with this many blocks must fit on a job of `world` ranks.
-LayoutLimits limits_of(const Configuration& configuration, std::size_t blocks, int world);
 
 /// What a launcher asks before it starts `train`. Three lines: how many of the layout.ranks at hand to start, with the
 /// keys of their layout (see fit_layout), train.steps, and the step of the newest checkpoint, 0 where there is none:

@@ -94,19 +94,26 @@ void replace_file(const fs::path& file, const std::string& text) {
   fs::rename(temporary, file);
 }
 
+void add(nlohmann::ordered_json& object, const Measured& validation) {
+  for (const auto& [name, value] : validation) object["validation_" + name] = value;
+}
+
 }  // namespace
 
 std::string to_json(const StepMetrics& metrics, bool timing) {
-  nlohmann::ordered_json object = {{"step", metrics.step},           {"loss", metrics.loss},
-                                   {"grad_norm", metrics.grad_norm}, {"learning_rate", metrics.learning_rate},
-                                   {"samples", metrics.samples},     {"tokens", metrics.tokens}};
+  nlohmann::ordered_json object = {{"step", metrics.step},
+                                   {"loss", metrics.loss},
+                                   {"grad_norm", metrics.grad_norm},
+                                   {"learning_rate", metrics.learning_rate},
+                                   {"samples", metrics.samples}};
+  if (metrics.tokens > 0) object["tokens"] = metrics.tokens;
   if (timing) {
     object["step_seconds"] = metrics.step_seconds;
-    object["tokens_per_second"] = metrics.tokens_per_second;
+    object[fmt::format("{}_per_second", metrics.unit())] = metrics.per_second;
     object["data_wait_seconds"] = metrics.data_wait_seconds;
     object["checkpoint_stall_seconds"] = metrics.checkpoint_stall_seconds;
   }
-  if (metrics.validation_loss) object[validation_key] = *metrics.validation_loss;
+  add(object, metrics.validation);
   return object.dump();
 }
 
@@ -124,11 +131,11 @@ MetricsLog::MetricsLog(const fs::path& file, std::int64_t last_step, bool timing
   descriptor_ = open_file(file, O_APPEND);
 }
 
-void MetricsLog::amend(double validation_loss) {
+void MetricsLog::amend(const Measured& validation) {
   const fs::path target = fs::canonical(file_);
   std::string text = text_of(target);
   auto line = nlohmann::ordered_json::parse(text.substr(last_line(text)));
-  line[validation_key] = validation_loss;
+  add(line, validation);
   replace_file(target, text.erase(last_line(text)) + line.dump() + "\n");
   ::close(std::exchange(descriptor_, open_file(file_, O_APPEND)));
   lacks_validation_ = false;

@@ -4,23 +4,29 @@
 #include <cstdint>
 #include <filesystem>
 #include <mutex>
-#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace trireme {
 
+/// Values by name, the loss first.
+using Measured = std::vector<std::pair<std::string, double>>;
+
 struct StepMetrics {
   std::int64_t step = 0;  ///< from 1
-  double loss = 0;        ///< mean of the global batch, nats a token
+  double loss = 0;        ///< mean over the global batch's targets, nats
   double grad_norm = 0;   ///< before clipping
   double learning_rate = 0;
   std::int64_t samples = 0;  ///< consumed since the run began
-  std::int64_t tokens = 0;   ///< likewise
+  std::int64_t tokens = 0;   ///< likewise; 0 where samples have none
   double step_seconds = 0;
-  double tokens_per_second = 0;
+  double per_second = 0;  ///< tokens, or samples where they have none
   double data_wait_seconds = 0;
   double checkpoint_stall_seconds = 0;
-  std::optional<double> validation_loss;  ///< where it was measured
+  Measured validation;  ///< empty where it was not measured
+
+  const char* unit() const { return tokens > 0 ? "tokens" : "samples"; }
 };
 
 /// The object of one step, without line end. Numbers read back to the same bits; those that are not finite are null.
@@ -46,8 +52,8 @@ class MetricsLog {
 
   /// Whether the last line kept is of `last_step` and tells no validation loss.
   bool lacks_validation() const { return lacks_validation_; }
-  /// Adds the validation loss to that line, which must still be the last.
-  void amend(double validation_loss);
+  /// Adds the validation to that line, which must still be the last.
+  void amend(const Measured& validation);
 
  private:
   std::filesystem::path file_;

@@ -4,6 +4,7 @@
 
 #include "app/edit_distance.h"
 #include "app/section_table.h"
+#include "app/workload.h"
 
 namespace trireme {
 namespace {
@@ -22,7 +23,7 @@ constexpr Range<double> share{.low = 0, .high = 1, .below = true};
 void declare_model(std::vector<Option>& options) {
   SectionTable<Configuration>{options, "model", nullptr}
       .used_by(for_train | for_layout | for_doctor)
-      .choice("arch", &Configuration::arch, "architecture", {"gpt"});
+      .choice("arch", &Configuration::arch, "architecture", architectures());
   SectionTable{options, "model", &Configuration::model}
       .used_by(for_train | for_layout | for_doctor)
       .number("layers", &GptConfig::layers, "transformer blocks", {.low = 1})
@@ -48,7 +49,8 @@ void declare_training(std::vector<Option>& options) {
       .used_by(for_train | for_layout | for_doctor)
       .paths("train", &DataOptions::train, "packed files to train on")
       .used_by(for_train | for_eval)
-      .paths("validation", &DataOptions::validation, "packed files to validate on");
+      .paths("validation", &DataOptions::validation, "packed files to validate on")
+      .number("workers", &DataOptions::workers, "threads that prepare samples, on each rank", {.low = 1, .high = 256});
 
   SectionTable{options, "train", &Configuration::train}
       .used_by(for_train)

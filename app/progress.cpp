@@ -47,9 +47,10 @@ void StepClock::add(double seconds) {
 double StepClock::seconds() const { return weight_ > 0 ? weighted_ : -1; }
 
 std::string format_plain(const StepMetrics& metrics, std::int64_t steps, double eta_seconds) {
-  return fmt::format("step {}/{}  loss {:.4f}  lr {:.3g}  grad {:.3g}  {} tokens/s  data wait {:.0f}%  ETA {}",
+  return fmt::format("step {}/{}  loss {:.4f}  lr {:.3g}  grad {:.3g}  {} {}/s  data wait {:.0f}%  ETA {}",
                      metrics.step, steps, metrics.loss, metrics.learning_rate, metrics.grad_norm,
-                     format_count(metrics.tokens_per_second), waiting_percent(metrics), format_duration(eta_seconds));
+                     format_count(metrics.per_second), metrics.unit(), waiting_percent(metrics),
+                     format_duration(eta_seconds));
 }
 
 std::string format_bar(const StepMetrics& metrics, std::int64_t steps, double eta_seconds, int columns) {
@@ -57,8 +58,8 @@ std::string format_bar(const StepMetrics& metrics, std::int64_t steps, double et
       steps > 0 ? std::clamp(static_cast<double>(metrics.step) / static_cast<double>(steps), 0., 1.) : 1;
   const std::string head = fmt::format("{}/{} {:3.0f}% ", metrics.step, steps, std::floor(100 * done));
   const std::string tail =
-      fmt::format("loss {:.4f}  {} tokens/s  wait {:.0f}%  ETA {}", metrics.loss,
-                  format_count(metrics.tokens_per_second), waiting_percent(metrics), format_duration(eta_seconds));
+      fmt::format("loss {:.4f}  {} {}/s  wait {:.0f}%  ETA {}", metrics.loss, format_count(metrics.per_second),
+                  metrics.unit(), waiting_percent(metrics), format_duration(eta_seconds));
   std::string line = head;
   const int room = std::min(columns - static_cast<int>(head.size() + tail.size()) - 3, 40);
   if (room >= 5) {

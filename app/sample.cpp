@@ -54,8 +54,16 @@ class Sampler {
     padded.resize(std::min(context_size, (window.size() + step - 1) / step * step));
     Tensor inputs = backend.allocate({1, static_cast<std::int64_t>(padded.size())}, DType::i32);
     backend.upload(padded.data(), inputs);
-    const Microbatch microbatch{.inputs = inputs};
-    const Context context{backend, session_.tensor(), session_.type(), false, 0, 1.0F, microbatch};
+    const Microbatch microbatch{.fields = {inputs}};
+    const Context context{.backend = backend,
+                          .tensor = session_.tensor(),
+                          .data = session_.data(),
+                          .type = session_.type(),
+                          .training = false,
+                          .seed = 0,
+                          .loss_scale = 1.0F,
+                          .microbatches = 1,
+                          .microbatch = microbatch};
     Tensor x = inputs;
     Saved nothing;
     for (const auto& block : session_.stage().blocks) x = block->forward(context, x, nothing);

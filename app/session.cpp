@@ -8,11 +8,10 @@
 #include <cstdio>
 #include <iostream>
 
-#include "app/layout.h"
 #include "app/options.h"
+#include "app/workload.h"
 #include "io/checkpoint/agreement.h"
 #include "kernels/error.h"
-#include "model/arch/gpt.h"
 
 namespace trireme {
 
@@ -83,9 +82,10 @@ void set_all_aside(const std::filesystem::path& directory, const std::vector<std
 
 Session::Session(const Configuration& configuration, World& world, TokenizerBlob tokenizer, Purpose purpose)
     : configuration_(configuration), world_(world), tokenizer_(std::move(tokenizer)), purpose_(purpose) {
-  take_vocabulary(configuration_.model, tokenizer_);
+  const Workload& workload = workload_of(configuration_);
+  workload.take(configuration_, tokenizer_);
   const ParallelOptions& parallel = configuration_.parallel;
-  architecture_ = make_gpt(configuration_.model, parallel.tensor, type());
+  architecture_ = workload.architecture(configuration_, parallel.tensor, type());
   layout_ = resolve_layout({.data = parallel.data, .tensor = parallel.tensor, .pipeline = parallel.pipeline},
                            limits_of(configuration_, architecture_.blocks.size(), world_.size()));
   backend_ = make_backend(configuration_.train, world_);
@@ -162,8 +162,7 @@ void Session::reduce_shared_gradients() {
 }
 
 bool Session::can_record() const {
-  // Dropout is another in every step: its mask comes from the number of the sample.
-  return configuration_.train.cuda_graph && configuration_.model.dropout == 0.0 &&
+  return configuration_.train.cuda_graph && !architecture_.draws &&
          (groups_->transport() == Transport::nccl || world_.size() == 1);
 }
 

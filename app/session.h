@@ -36,6 +36,7 @@ class Session {
   Communicator& data() { return *data_; }
   Communicator& tensor() { return *tensor_; }
   Communicator& pipeline() { return *pipeline_; }
+  StageGroups stage_groups() { return {*pipeline_, *tensor_, *data_}; }
   /// True where the work of a step needs the host for nothing but enqueuing it.
   bool can_record() const;
   ParameterStore& store() { return store_; }

@@ -27,16 +27,16 @@ class Run {
       : configuration_(configuration),
         time_limit_(configuration.train.time_limit),
         world_(world),
-        data_(open(configuration.data.train, "data.train")),
+        data_(open_data(configuration, configuration.data.train, "data.train")),
         session_(configuration, world, data_->tokenizer(), Session::Purpose::training) {
     if (!configuration.data.validation.empty()) {
-      validation_ = open(configuration.data.validation, "data.validation");
+      validation_ = open_data(configuration, configuration.data.validation, "data.validation");
       check_same_vocabulary();
     }
     prepare_directory();
     check_before_training(configuration, world, session_.parameter_count());
     resume();
-    trainer_ = std::make_unique<Trainer>(session_, data_, step_);
+    trainer_ = std::make_unique<Trainer>(session_, *data_, step_);
     if (world.rank() == 0) {
       if (!configuration.log.metrics.empty())
         log_ = std::make_unique<MetricsLog>(configuration.log.metrics, step_, configuration.log.timing);
@@ -57,9 +57,9 @@ class Run {
       if (saves_) saves_->advance(result.votes.saving);
       const bool last = step_ == configuration_.train.steps;
       const bool validates = validation_ && is_due(configuration_.train.validate_every, last);
-      const auto validation_loss = validates ? validate() : std::nullopt;
-      report(result, validation_loss);
-      if (validates && !validation_loss) return stop_early();
+      const auto validation = validates ? validate() : std::nullopt;
+      report(result, validation.value_or(Measured{}));
+      if (validates && !validation) return stop_early();
       if (result.votes.stop && !last) return stop_early();
       if (saves_ && !last && (is_due(configuration_.checkpoint.every, false) || result.votes.save))
         saves_->begin(step_);
@@ -98,14 +98,9 @@ class Run {
     const bool lacks = log_ && log_->lacks_validation() && validation_ && step_ > 0 &&
                        is_due(configuration_.train.validate_every, step_ == configuration_.train.steps);
     if (!any_rank(world_.all(), lacks)) return true;
-    const auto loss = validate();
-    if (loss && log_) log_->amend(*loss);
-    return loss.has_value();
-  }
-
-  static std::shared_ptr<TokenDataset> open(const std::vector<std::filesystem::path>& files, const char* key) {
-    if (files.empty()) refuse("{} is not set; it names the data sets that 'trireme pack' made", key);
-    return std::make_shared<TokenDataset>(files);
+    const auto validation = validate();
+    if (validation && log_) log_->amend(*validation);
+    return validation.has_value();
   }
 
   void check_same_vocabulary() const {
@@ -147,15 +142,15 @@ class Run {
     const std::int64_t parameters = session_.parameter_count();
     if (!progress_) return;
     const TrainOptions& train = configuration_.train;
-    const double tokens = static_cast<double>(train.steps) * train.global_batch * configuration_.model.context;
+    const double samples = static_cast<double>(train.steps) * train.global_batch;
     progress_->note(fmt::format("model       {} with {} parameters, {}", configuration_.arch,
                                 format_count(static_cast<double>(parameters)), name_of(train.precision)));
     progress_->note(fmt::format("layout      {} ({}), {}", session_.layout().to_string(),
                                 configuration_.parallel.schedule == ScheduleKind::gpipe ? "gpipe" : "1f1b",
                                 session_.backend().description()));
-    progress_->note(fmt::format("data        {} tokens, {:.1f} passes over them in {} steps",
-                                format_count(static_cast<double>(data_->tokens())),
-                                tokens / static_cast<double>(data_->tokens()), train.steps));
+    progress_->note(fmt::format("data        {} {}, {:.1f} passes over them in {} steps",
+                                format_count(static_cast<double>(data_->size())), data_->unit(),
+                                samples / static_cast<double>(trainer_->samples_in_a_pass()), train.steps));
     if (saves_)
       progress_->note(fmt::format("checkpoints {}, {}", configuration_.checkpoint.directory.string(),
                                   saves_->copy_bytes() > 0
@@ -170,28 +165,32 @@ class Run {
   bool is_due(std::int64_t every, bool last) const { return last || (every > 0 && step_ % every == 0); }
 
   /// Nothing where it was interrupted by the wish to stop.
-  std::optional<double> validate() {
-    return evaluate(session_, validation_, configuration_.train.validation_batches, [this] { return asked_to_stop(); });
+  std::optional<Measured> validate() {
+    return evaluate(session_, *validation_, configuration_.train.validation_batches,
+                    [this] { return asked_to_stop(); });
   }
 
-  void report(const StepResult& result, std::optional<double> validation_loss) {
+  void report(const StepResult& result, const Measured& validation) {
     if (!progress_) return;
-    const std::int64_t batch_tokens = std::int64_t{configuration_.train.global_batch} * configuration_.model.context;
-    const StepMetrics metrics{.step = result.step,
-                              .loss = result.loss,
-                              .grad_norm = result.gradient_norm,
-                              .learning_rate = result.learning_rate,
-                              .samples = result.samples,
-                              .tokens = result.step * batch_tokens,
-                              .step_seconds = result.seconds,
-                              .tokens_per_second = static_cast<double>(batch_tokens) / result.seconds,
-                              .data_wait_seconds = result.data_wait_seconds,
-                              .checkpoint_stall_seconds = saves_ ? saves_->take_stall() : 0.0,
-                              .validation_loss = validation_loss};
+    const std::int64_t batch = configuration_.train.global_batch;
+    const std::int64_t batch_tokens = batch * workload_of(configuration_).tokens_per_sample(configuration_);
+    const StepMetrics metrics{
+        .step = result.step,
+        .loss = result.loss,
+        .grad_norm = result.gradient_norm,
+        .learning_rate = result.learning_rate,
+        .samples = result.samples,
+        .tokens = result.step * batch_tokens,
+        .step_seconds = result.seconds,
+        .per_second = static_cast<double>(batch_tokens > 0 ? batch_tokens : batch) / result.seconds,
+        .data_wait_seconds = result.data_wait_seconds,
+        .checkpoint_stall_seconds = saves_ ? saves_->take_stall() : 0.0,
+        .validation = validation};
     if (log_) write(metrics);
     progress_->step(metrics);
-    if (validation_loss)
-      progress_->note(fmt::format("step {}  validation loss {:.4f} nats a token", result.step, *validation_loss));
+    if (!validation.empty())
+      progress_->note(fmt::format("step {}  validation {}", result.step,
+                                  format_measured(session_.architecture().metrics, validation)));
   }
 
   void write(const StepMetrics& metrics) {
@@ -216,7 +215,7 @@ class Run {
   Configuration configuration_;
   const TimeLimit time_limit_;
   World& world_;
-  std::shared_ptr<TokenDataset> data_, validation_;
+  std::shared_ptr<DataSet> data_, validation_;
   Session session_;
   std::int64_t step_ = 0;
   std::filesystem::path resumed_from_;

@@ -1,7 +1,6 @@
 #include "app/trainer.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 
@@ -14,17 +13,19 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-LoaderOptions loader_options(Session& session, std::int64_t steps_done, bool shuffle) {
+std::shared_ptr<Source> source_of(Session& session, DataSet& data, bool training) {
+  const TrainOptions& train = session.configuration().train;
+  return data.source(session.configuration(),
+                     {.global_batch = train.global_batch, .seed = train.seed, .training = training});
+}
+
+LoaderOptions loader_options(Session& session, std::int64_t steps_done) {
   const Configuration& configuration = session.configuration();
-  LoaderOptions options;
-  options.context = configuration.model.context;
-  options.global_batch = configuration.train.global_batch;
-  options.data_rank = session.data().rank();
-  options.data_ranks = session.data().size();
-  options.seed = configuration.train.seed;
-  options.shuffle = shuffle;
-  options.first_sample = steps_done * configuration.train.global_batch;
-  return options;
+  return {.global_batch = configuration.train.global_batch,
+          .data_rank = session.data().rank(),
+          .data_ranks = session.data().size(),
+          .first_batch = steps_done,
+          .workers = configuration.data.workers};
 }
 
 int microbatches_per_step(Session& session) {
@@ -32,34 +33,51 @@ int microbatches_per_step(Session& session) {
   return train.global_batch / train.micro_batch / session.layout().data;
 }
 
-/// Brings a rank's batch to the device, cut into microbatches. `microbatches` keep their memory from batch to batch.
-void upload(Session& session, const TokenBatch& batch, std::vector<Microbatch>& microbatches) {
+/// Brings a rank's batch to the device, cut into microbatches, which keep their memory while shapes stay. True where
+/// none has changed.
+bool upload(Session& session, const Batch& batch, std::vector<Microbatch>& microbatches) {
   const std::int64_t samples = session.configuration().train.micro_batch;
+  bool in_place = !microbatches.empty();
   microbatches.resize(static_cast<std::size_t>(batch.samples / samples));
   std::int64_t first = 0;
   for (Microbatch& microbatch : microbatches) {
-    const auto bring = [&](const std::vector<std::int32_t>& tokens, Tensor& tensor) {
-      if (tensor.empty()) tensor = session.backend().allocate({samples, batch.context}, DType::i32);
-      session.backend().upload(tokens.data() + first * batch.context, tensor);
-    };
-    bring(batch.inputs, microbatch.inputs);
-    bring(batch.targets, microbatch.targets);
+    microbatch.fields.resize(batch.fields.size());
+    for (std::size_t number = 0; number < batch.fields.size(); ++number) {
+      const Field& field = batch.fields[number];
+      Tensor& tensor = microbatch.fields[number];
+      const Shape shape = field.shape.batch(samples);
+      if (tensor.shape() != shape) {
+        tensor = {};
+        tensor = session.backend().allocate(shape, field.type);
+        in_place = false;
+      }
+      session.backend().upload(batch.data[number].data() + static_cast<std::size_t>(first) * field.bytes(), tensor);
+    }
     microbatch.first_sample = batch.first_sample + first;
     first += samples;
   }
+  return in_place;
+}
+
+/// Means of sums and counts, by name.
+Measured means(const std::vector<Metric>& metrics, std::span<const double> sums) {
+  Measured result;
+  for (std::size_t i = 0; i < metrics.size(); ++i) result.emplace_back(metrics[i].name, sums[2 * i] / sums[2 * i + 1]);
+  return result;
 }
 
 }  // namespace
 
-Trainer::Trainer(Session& session, std::shared_ptr<TokenDataset> data, std::int64_t steps_done)
+Trainer::Trainer(Session& session, DataSet& data, std::int64_t steps_done)
     : session_(session),
       learning_rate_{.peak = session.configuration().optimizer.learning_rate,
                      .minimum = session.configuration().optimizer.min_learning_rate,
                      .warmup_steps = session.configuration().optimizer.warmup_steps,
                      .steps = session.configuration().train.steps,
                      .decay = session.configuration().optimizer.decay},
-      loader_(std::move(data), loader_options(session, steps_done, true)),
-      executor_(session.backend(), session.pipeline(), session.tensor(), session.stage(), session.type(),
+      source_(source_of(session, data, true)),
+      loader_(source_, loader_options(session, steps_done)),
+      executor_(session.backend(), session.stage_groups(), session.stage(), session.type(),
                 make_schedule(session.configuration().parallel.schedule, session.layout().pipeline,
                               microbatches_per_step(session))),
       reducer_(session.data(), session.store(), session.block_first()),
@@ -69,8 +87,10 @@ Trainer::Trainer(Session& session, std::shared_ptr<TokenDataset> data, std::int6
                   .epsilon = session.configuration().optimizer.epsilon,
                   .weight_decay = session.configuration().optimizer.weight_decay,
                   .clip_norm = session.configuration().optimizer.clip_norm}),
-      totals_(session.backend().allocate({2}, DType::f64)),
-      sums_(host_memory_, {5}, DType::f64),
+      expected_targets_(session.configuration().train.global_batch * session.architecture().targets_per_sample),
+      metrics_(static_cast<std::int64_t>(session.architecture().metrics.size())),
+      totals_(session.backend().allocate({2 * metrics_ + 1}, DType::f64)),
+      sums_(host_memory_, {2 * metrics_ + 4}, DType::f64),
       step_(steps_done) {}
 
 StepResult Trainer::step(const std::function<Votes()>& vote) {
@@ -82,27 +102,30 @@ StepResult Trainer::step(const std::function<Votes()>& vote) {
   result.samples = step_ * configuration.train.global_batch;
   result.learning_rate = learning_rate_.at(step_);
 
-  upload(session_, loader_.next(), microbatches_);
+  if (!upload(session_, loader_.next(), microbatches_)) {
+    recording_.reset();
+    has_run_ = false;
+  }
   result.data_wait_seconds = loader_.last_wait();
   accumulate_or_replay();
   agree(result, vote ? vote() : Votes{});
-  optimizer_.step(step_, result.learning_rate, totals_.view(1, {1}));
+  optimizer_.step(step_, result.learning_rate, totals_.view(2 * metrics_, {1}));
   result.seconds = now() - start;
   return result;
 }
 
 void Trainer::accumulate() {
   const Configuration& configuration = session_.configuration();
-  const double tokens = static_cast<double>(configuration.train.global_batch) * configuration.model.context;
   const StepContext context{.training = true,
                             .seed = configuration.train.seed,
-                            .loss_scale = static_cast<float>(1.0 / tokens),
+                            .loss_scale = static_cast<float>(1.0 / expected_targets_),
+                            .microbatches = configuration.train.global_batch / configuration.train.micro_batch,
                             .gradients_ready = [&](int block) { reducer_.block_ready(block); }};
   session_.backend().zero(totals_);
-  executor_.run(context, microbatches_, totals_.view(0, {1}));
+  executor_.run(context, microbatches_, totals_.view(0, {metrics_, 2}));
   reducer_.finish();
   session_.reduce_shared_gradients();
-  optimizer_.add_gradient_norm_squared(totals_.view(1, {1}));
+  optimizer_.add_gradient_norm_squared(totals_.view(2 * metrics_, {1}));
 }
 
 void Trainer::accumulate_or_replay() {
@@ -116,62 +139,76 @@ void Trainer::accumulate_or_replay() {
     accumulate();
 }
 
-void Trainer::agree(StepResult& result, const Votes& votes) {
-  std::array<double, 2> mine{};
-  session_.backend().download(totals_, mine.data());
-  // Ranks of the tensor axis all have the loss, ranks of the data axis all have the same gradients: one of each counts.
+double Trainer::agree(StepResult& result, const Votes& votes) {
   const auto sums = sums_.values<double>();
-  sums[0] = session_.tensor().rank() == 0 ? mine[0] : 0.0;
-  sums[1] = session_.data().rank() == 0 ? mine[1] : 0.0;
-  sums[2] = votes.stop ? 1.0 : 0.0;
-  sums[3] = votes.save ? 1.0 : 0.0;
-  sums[4] = votes.saving ? 1.0 : 0.0;
+  const auto norm = static_cast<std::size_t>(2 * metrics_);
+  session_.backend().download(totals_, sums.data());
+  // Ranks of the tensor axis all have the metrics, ranks of the data axis all have the same gradients: one of each
+  // counts.
+  if (session_.tensor().rank() != 0) std::ranges::fill(sums.first(norm), 0.0);
+  if (session_.data().rank() != 0) sums[norm] = 0.0;
+  sums[norm + 1] = votes.stop ? 1.0 : 0.0;
+  sums[norm + 2] = votes.save ? 1.0 : 0.0;
+  sums[norm + 3] = votes.saving ? 1.0 : 0.0;
   session_.world().all().all_reduce(sums_, Reduction::sum).wait();
-  result.loss = sums[0];
-  result.gradient_norm = std::sqrt(sums[1]);
-  result.votes = {.stop = sums[2] > 0, .save = sums[3] > 0, .saving = sums[4] > 0};
-  if (session_.world().size() > 1) session_.backend().upload(&sums[1], totals_.view(1, {1}));
+  result.votes = {.stop = sums[norm + 1] > 0, .save = sums[norm + 2] > 0, .saving = sums[norm + 3] > 0};
+  if (sums[1] <= 0) fail("step {}: not one sample of the batch has a target to learn from", result.step);
+  const double scale = expected_targets_ / sums[1];
+  result.loss = sums[0] / sums[1];
+  result.gradient_norm = std::sqrt(sums[norm]) * scale;
+  sums[norm] *= scale * scale;
+  if (session_.world().size() > 1 || scale != 1.0)
+    session_.backend().upload(&sums[norm], totals_.view(2 * metrics_, {1}));
   if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm))
     fail(
         "step {}: loss {}, gradient norm {}: training has diverged; the parameters of the step before are untouched. "
         "Try a smaller optimizer.learning_rate or more optimizer.warmup_steps",
         result.step, result.loss, result.gradient_norm);
+  return scale;
 }
 
-std::optional<double> evaluate(Session& session, const std::shared_ptr<TokenDataset>& data, int batches,
-                               const std::function<bool()>& stop) {
-  const Activity activity("validation", data->name());
-  const Configuration& configuration = session.configuration();
-  const std::int64_t context = configuration.model.context;
-  const std::int64_t batch = configuration.train.global_batch;
-  std::int64_t samples = TokenLoader::samples_in(*data, static_cast<int>(context));
-  if (batches > 0) samples = std::min(samples, batches * batch);
+std::string format_measured(const std::vector<Metric>& metrics, const Measured& values, int decimals) {
+  std::string text;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto& [name, value] = values[i];
+    text += i == 0 ? "" : "  ";
+    const std::string& unit = metrics[i].unit;
+    text += unit.empty() ? fmt::format("{} {:.2f}%", name, 100 * value)
+                         : fmt::format("{} {:.{}f} {}", name, value, decimals, unit);
+  }
+  return text;
+}
 
-  TokenLoader loader(data, loader_options(session, 0, false));
+std::optional<Measured> evaluate(Session& session, DataSet& data, int batches, const std::function<bool()>& stop) {
+  const Activity activity("validation");
+  const Configuration& configuration = session.configuration();
+  const std::vector<Metric>& metrics = session.architecture().metrics;
+  const std::shared_ptr<Source> source = source_of(session, data, false);
+  const std::int64_t all = source->batches();
+  const std::int64_t count = batches > 0 ? std::min<std::int64_t>(all, batches) : all;
+
+  Loader loader(source, loader_options(session, 0));
   const int microbatches = microbatches_per_step(session);
-  PipelineExecutor executor(session.backend(), session.pipeline(), session.tensor(), session.stage(), session.type(),
+  PipelineExecutor executor(session.backend(), session.stage_groups(), session.stage(), session.type(),
                             make_forward_only(session.layout().pipeline, microbatches));
   const StepContext step{
       .training = false, .seed = configuration.train.seed, .loss_scale = 1.0F, .gradients_ready = nullptr};
-  Tensor total = session.backend().allocate({1}, DType::f64);
-  session.backend().zero(total);
+  const Shape pairs{static_cast<std::int64_t>(metrics.size()), 2};
+  Tensor totals = session.backend().allocate(pairs, DType::f64);
+  session.backend().zero(totals);
   std::vector<Microbatch> parts;
-  for (std::int64_t first = 0; first < samples; first += batch) {
-    const Activity here("batch", {}, first / batch);
+  for (std::int64_t batch = 0; batch < count; ++batch) {
+    const Activity here("batch", {}, batch);
     if (stop && any_rank(session.world().all(), stop())) return {};
-    TokenBatch part = loader.next();
-    // The last batch is filled up with samples that do not count.
-    const std::int64_t counting = std::clamp<std::int64_t>(samples - part.first_sample, 0, part.samples);
-    std::fill(part.targets.begin() + counting * context, part.targets.end(), -1);
-    upload(session, part, parts);
-    executor.run(step, parts, total);
+    upload(session, loader.next(), parts);
+    executor.run(step, parts, totals);
   }
   MemoryPool host_memory(make_host_memory());
-  Tensor sum(host_memory, {1}, DType::f64);
-  session.backend().download(total, sum.raw());
-  if (session.tensor().rank() != 0) sum.data<double>()[0] = 0.0;
-  session.world().all().all_reduce(sum, Reduction::sum).wait();
-  return sum.data<double>()[0] / static_cast<double>(samples * context);
+  Tensor sums(host_memory, pairs, DType::f64);
+  session.backend().download(totals, sums.raw());
+  if (session.tensor().rank() != 0) std::ranges::fill(sums.values<double>(), 0.0);
+  session.world().all().all_reduce(sums, Reduction::sum).wait();
+  return means(metrics, sums.values<double>());
 }
 
 }  // namespace trireme

@@ -7,7 +7,9 @@
 #include <optional>
 #include <vector>
 
+#include "app/metrics.h"
 #include "app/session.h"
+#include "app/workload.h"
 #include "io/loader.h"
 #include "model/optim/gradient_reducer.h"
 #include "model/optim/learning_rate.h"
@@ -26,7 +28,7 @@ struct Votes {
 struct StepResult {
   std::int64_t step = 0;     ///< counts from 1
   std::int64_t samples = 0;  ///< consumed by the run so far
-  double loss = 0;           ///< mean over the step's tokens, nats
+  double loss = 0;           ///< mean over the step's targets, nats
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
   double seconds = 0;
@@ -37,39 +39,46 @@ struct StepResult {
 class Trainer {
  public:
   /// Goes on after `steps_done` steps.
-  Trainer(Session& session, std::shared_ptr<TokenDataset> data, std::int64_t steps_done);
+  Trainer(Session& session, DataSet& data, std::int64_t steps_done);
 
   /// One step over the global batch. Collective. `vote` is asked when the passes are done. Fails when the loss or the
   /// gradient is not finite, before parameters are touched.
   StepResult step(const std::function<Votes()>& vote = {});
+  std::int64_t samples_in_a_pass() const { return source_->samples(); }
 
  private:
   /// Forward and backward passes, and the gradients' sums over the ranks; leaves loss and squared norm in totals_.
   void accumulate();
   /// The same, as a recording once it has run.
   void accumulate_or_replay();
-  /// Sums loss, squared gradient norm and votes over the world.
-  void agree(StepResult& result, const Votes& votes);
+  /// Sums metrics, squared gradient norm and votes over the world. Returns what the gradients have to be multiplied by
+  /// because a step had fewer or more targets than expected.
+  double agree(StepResult& result, const Votes& votes);
 
   Session& session_;
   LearningRateSchedule learning_rate_;
-  TokenLoader loader_;
+  std::shared_ptr<Source> source_;
+  Loader loader_;
   PipelineExecutor executor_;
   GradientReducer reducer_;
   Adamw optimizer_;
   std::vector<Microbatch> microbatches_;  ///< of the step; in the same memory in every step
-  Tensor totals_;                         ///< f64 [2]: loss, squared gradient norm
+  double expected_targets_;               ///< of a step, over all ranks
+  std::int64_t metrics_;                  ///< how many the last block returns
+  Tensor totals_;                         ///< f64 [2 metrics + 1]: sums and counts, squared gradient norm
   MemoryPool host_memory_{make_host_memory()};
-  Tensor sums_;  ///< f64 [5], on the host: the same over the world, and the votes
+  Tensor sums_;  ///< f64 [2 metrics + 4], on the host: the same over the world, and the votes
   std::int64_t step_;
   bool has_run_ = false;
   std::unique_ptr<Recording> recording_;
 };
 
-/// Mean loss in nats per token over a data set, by forward passes on the session's layout. Collective.
+/// "loss 3.2100 nats a token  accuracy 75.00%", with as many decimals of what has a unit.
+std::string format_measured(const std::vector<Metric>& metrics, const Measured& values, int decimals = 4);
+
+/// Means of the architecture's metrics over a data set, by forward passes on the session's layout. Collective.
 /// batches: of train.global_batch samples; 0: all samples. Nothing where `stop`, asked between batches, is true on any
 /// rank.
-std::optional<double> evaluate(Session& session, const std::shared_ptr<TokenDataset>& data, int batches,
-                               const std::function<bool()>& stop = {});
+std::optional<Measured> evaluate(Session& session, DataSet& data, int batches, const std::function<bool()>& stop = {});
 
 }  // namespace trireme

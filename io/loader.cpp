@@ -1,6 +1,5 @@
 #include "io/loader.h"
 
-#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -12,41 +11,13 @@
 #include "kernels/error.h"
 
 namespace trireme {
-
-struct TokenLoader::State {
-  State(std::shared_ptr<TokenDataset> data, const LoaderOptions& chosen);
-
-  void fill(TokenBatch& batch);
-  void read_ahead();
-
-  const std::shared_ptr<TokenDataset> dataset;
-  const LoaderOptions options;
-  const int samples;  ///< of a step on this rank
-  const SampleOrder order;
-  // The thread's own.
-  std::int64_t next_sample;
-  std::vector<std::int32_t> window;
-
-  // Batches go round: spare, being filled, ready, in the caller's hands, spare. Each list has room for all of them.
-  std::vector<TokenBatch> batches;
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<TokenBatch*> spare, ready;
-  std::exception_ptr error;
-  bool stop = false;
-
-  TokenBatch* current = nullptr;
-  double last_wait = 0;
-  std::thread thread;
-};
-
 namespace {
 
 LoaderOptions checked(const LoaderOptions& options) {
-  if (options.context < 1 || options.read_ahead < 1 || options.first_sample < 0 || options.data_rank < 0 ||
+  if (options.read_ahead < 1 || options.workers < 1 || options.first_batch < 0 || options.data_rank < 0 ||
       options.data_rank >= options.data_ranks) {
-    fail("loader: context {}, read_ahead {}, first_sample {}, data rank {} of {}", options.context, options.read_ahead,
-         options.first_sample, options.data_rank, options.data_ranks);
+    fail("loader: read_ahead {}, workers {}, first_batch {}, data rank {} of {}", options.read_ahead, options.workers,
+         options.first_batch, options.data_rank, options.data_ranks);
   }
   if (options.global_batch < 1 || options.global_batch % options.data_ranks != 0) {
     refuse("train.global_batch: found {}, expected a multiple of the {} data-parallel ranks", options.global_batch,
@@ -57,100 +28,134 @@ LoaderOptions checked(const LoaderOptions& options) {
 
 }  // namespace
 
-TokenLoader::State::State(std::shared_ptr<TokenDataset> data, const LoaderOptions& chosen)
-    : dataset(std::move(data)),
-      options(checked(chosen)),
-      samples(options.global_batch / options.data_ranks),
-      order(samples_in(*dataset, options.context), options.seed, options.shuffle),
-      next_sample(options.first_sample + std::int64_t{options.data_rank} * samples),
-      window(static_cast<std::size_t>(options.context) + 1),
-      batches(static_cast<std::size_t>(options.read_ahead) + 1) {
-  for (TokenBatch& batch : batches) {
-    const std::size_t tokens = static_cast<std::size_t>(samples) * static_cast<std::size_t>(options.context);
-    batch = {.samples = samples,
-             .context = options.context,
-             .inputs = std::vector<std::int32_t>(tokens),
-             .targets = std::vector<std::int32_t>(tokens)};
-    spare.push_back(&batch);
-  }
-  ready.reserve(batches.size());
-}
+/// Batches lie in a ring, that of step n at place n modulo its size. Threads take samples in the run's order: when the
+/// last of a batch is taken, the next batch is opened, as soon as its place is free.
+struct Loader::State {
+  struct Place {
+    Batch batch;
+    int done = 0;  ///< samples read, or given up
+    std::exception_ptr error;
+  };
 
-void TokenLoader::State::fill(TokenBatch& batch) {
-  batch.first_sample = next_sample;
-  Activity activity("sample", {}, next_sample);
-  for (int i = 0; i < samples; ++i) {
-    activity.at(next_sample + i);
-    dataset->read(order(next_sample + i) * options.context, window);
-    std::copy(window.begin(), window.end() - 1, batch.inputs.begin() + std::int64_t{i} * options.context);
-    std::copy(window.begin() + 1, window.end(), batch.targets.begin() + std::int64_t{i} * options.context);
-  }
-  next_sample += options.global_batch;
-}
+  State(std::shared_ptr<Source> from, const LoaderOptions& chosen)
+      : source(std::move(from)),
+        options(checked(chosen)),
+        samples(options.global_batch / options.data_ranks),
+        places(static_cast<std::size_t>(options.read_ahead) + 1),
+        wanted(options.first_batch),
+        opened(options.first_batch),
+        taken(samples) {}
 
-void TokenLoader::State::read_ahead() {
-  const ActivityThread row("loader");
-  std::unique_lock lock(mutex);
-  while (true) {
-    changed.wait(lock, [this] { return stop || !spare.empty(); });
-    if (stop) return;
-    TokenBatch* batch = spare.back();
-    spare.pop_back();
-    lock.unlock();
-    try {
-      fill(*batch);
-    } catch (...) {
-      lock.lock();
-      error = std::current_exception();
-      changed.notify_all();
-      return;
-    }
-    lock.lock();
-    ready.push_back(batch);
+  Place& place_of(std::int64_t batch) { return places[static_cast<std::size_t>(batch) % places.size()]; }
+  bool has_work() const {
+    return taken < samples || opened < wanted + static_cast<std::int64_t>(places.size()) - (holds_one ? 1 : 0);
+  }
+  void open_next();
+  void read_samples(int worker);
+  void read(Place& place, int sample, std::vector<std::byte*>& room, Activity& activity);
+
+  const std::shared_ptr<Source> source;
+  const LoaderOptions options;
+  const int samples;  ///< of a step on this rank
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<Place> places;
+  std::int64_t wanted;     ///< the batch that `next` gives next
+  std::int64_t opened;     ///< batches before this one have their place
+  int taken;               ///< samples of batch opened - 1 that threads have taken
+  bool holds_one = false;  ///< the caller is using batch wanted - 1
+  bool stop = false;
+
+  double last_wait = 0;
+  std::vector<std::thread> threads;
+};
+
+void Loader::State::open_next() {
+  Place& place = place_of(opened);
+  Batch& batch = place.batch;
+  place.done = 0;
+  place.error = nullptr;
+  batch.number = opened;
+  batch.samples = samples;
+  batch.first_sample = opened * options.global_batch + std::int64_t{options.data_rank} * samples;
+  ++opened;
+  taken = 0;
+  try {
+    batch.fields = source->fields(batch.number);
+    batch.data.resize(batch.fields.size());
+    for (std::size_t field = 0; field < batch.fields.size(); ++field)
+      batch.data[field].resize(static_cast<std::size_t>(samples) * batch.fields[field].bytes());
+  } catch (...) {
+    place.error = std::current_exception();
+    place.done = taken = samples;
     changed.notify_all();
   }
 }
 
-TokenLoader::TokenLoader(std::shared_ptr<TokenDataset> dataset, const LoaderOptions& options)
-    : state_(std::make_unique<State>(std::move(dataset), options)) {
-  state_->thread = std::thread([state = state_.get()] { state->read_ahead(); });
+void Loader::State::read(Place& place, int sample, std::vector<std::byte*>& room, Activity& activity) {
+  const Batch& batch = place.batch;
+  activity.at(batch.first_sample + sample);
+  room.resize(batch.fields.size());
+  for (std::size_t field = 0; field < room.size(); ++field)
+    room[field] = place.batch.data[field].data() + static_cast<std::size_t>(sample) * batch.fields[field].bytes();
+  source->read(batch.number, batch.first_sample + sample - batch.number * options.global_batch, room);
 }
 
-TokenLoader::~TokenLoader() {
+void Loader::State::read_samples(int worker) {
+  const ActivityThread row(worker == 0 ? "loader" : fmt::format("loader {}", worker));
+  std::vector<std::byte*> room;
+  std::unique_lock lock(mutex);
+  while (true) {
+    changed.wait(lock, [this] { return stop || has_work(); });
+    if (stop) return;
+    if (taken == samples) open_next();
+    if (taken == samples) continue;
+    Place& place = place_of(opened - 1);
+    const int sample = taken++;
+    lock.unlock();
+    std::exception_ptr error;
+    try {
+      Activity activity("sample");
+      read(place, sample, room, activity);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    lock.lock();
+    if (error && !place.error) place.error = error;
+    if (++place.done == samples) changed.notify_all();
+  }
+}
+
+Loader::Loader(std::shared_ptr<Source> source, const LoaderOptions& options)
+    : state_(std::make_unique<State>(std::move(source), options)) {
+  for (int worker = 0; worker < options.workers; ++worker)
+    state_->threads.emplace_back([state = state_.get(), worker] { state->read_samples(worker); });
+}
+
+Loader::~Loader() {
   {
     const std::lock_guard lock(state_->mutex);
     state_->stop = true;
   }
   state_->changed.notify_all();
-  state_->thread.join();
+  for (std::thread& thread : state_->threads) thread.join();
 }
 
-const TokenBatch& TokenLoader::next() {
+const Batch& Loader::next() {
   const auto start = std::chrono::steady_clock::now();
   std::unique_lock lock(state_->mutex);
-  if (state_->current != nullptr) {
-    state_->spare.push_back(std::exchange(state_->current, nullptr));
-    state_->changed.notify_all();
-  }
+  if (std::exchange(state_->holds_one, false)) state_->changed.notify_all();
   const Activity activity("waiting for the loader", {}, -1, Waits::for_thread);
-  state_->changed.wait(lock, [this] { return !state_->ready.empty() || state_->error; });
-  // Batches read before the error are still good.
-  if (state_->ready.empty()) std::rethrow_exception(state_->error);
-  state_->current = state_->ready.front();
-  state_->ready.erase(state_->ready.begin());
+  State::Place& place = state_->place_of(state_->wanted);
+  state_->changed.wait(lock, [&] { return state_->opened > state_->wanted && place.done == state_->samples; });
+  if (place.error) std::rethrow_exception(place.error);
+  ++state_->wanted;
+  state_->holds_one = true;
   state_->last_wait = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return *state_->current;
+  return place.batch;
 }
 
-double TokenLoader::last_wait() const { return state_->last_wait; }
-
-std::int64_t TokenLoader::samples_in(const TokenDataset& dataset, int context) {
-  const std::int64_t samples = (dataset.tokens() - 1) / context;
-  if (samples < 1) {
-    refuse("{}: holds {} tokens, but one sample of model.context = {} needs {}", dataset.name(), dataset.tokens(),
-           context, context + 1);
-  }
-  return samples;
-}
+double Loader::last_wait() const { return state_->last_wait; }
 
 }  // namespace trireme

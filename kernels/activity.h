@@ -40,7 +40,7 @@ struct ActivityRow {
 };
 
 struct ActivityBoard {
-  std::array<ActivityRow, 8> rows;
+  std::array<ActivityRow, 16> rows;
 };
 
 /// This process's board.

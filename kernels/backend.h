@@ -302,6 +302,8 @@ class Backend {
   virtual void add_sum(const Tensor& x, double factor, Tensor out) = 0;
   /// out f64 [1] += sum of squares of x (f32), in an order that does not depend on the number of threads.
   virtual void add_sum_of_squares(const Tensor& x, Tensor out) = 0;
+  /// out f64 [1] += how many of targets (i32) are not negative.
+  virtual void add_count(const Tensor& targets, Tensor out) = 0;
   virtual void adamw(const AdamwArgs& args) = 0;
   /// Converts between f32 and bf16, or copies equal types.
   virtual void cast(const Tensor& from, Tensor to) = 0;

@@ -54,6 +54,11 @@ Shape Shape::batch(std::int64_t samples) const {
   return result;
 }
 
+Shape Shape::sample() const {
+  if (rank_ == 0) fail("a shape of no axes is no batch");
+  return Shape(std::span(extents_).subspan(1, static_cast<std::size_t>(rank_ - 1)));
+}
+
 std::int64_t Shape::elements() const {
   if (rank_ == 0) return 0;
   std::int64_t product = 1;

@@ -38,6 +38,8 @@ class Shape {
   Shape with(int axis, std::int64_t extent) const;
   /// This shape behind a new slowest axis: a batch of such samples.
   Shape batch(std::int64_t samples) const;
+  /// This shape without its slowest axis: one sample of such a batch.
+  Shape sample() const;
   bool operator==(const Shape&) const = default;
   std::string to_string() const;  ///< "[4, 256, 768]"
 

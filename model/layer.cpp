@@ -2,6 +2,11 @@
 
 namespace trireme {
 
+const Tensor& Microbatch::field(std::size_t number) const {
+  static const Tensor none;
+  return number < fields.size() ? fields[number] : none;
+}
+
 Tensor& Saved::operator[](std::size_t index) {
   if (tensors_.size() <= index) tensors_.resize(index + 1);
   return tensors_[index];

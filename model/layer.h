@@ -11,21 +11,26 @@
 
 namespace trireme {
 
-/// What a stage works on at a time. Samples are consecutive in the run's order.
+/// What a stage works on at a time, on all stages the same. Samples are consecutive in the run's order.
 struct Microbatch {
-  Tensor inputs;                  ///< what the first block reads: i32 [batch, time] for language models
-  Tensor targets;                 ///< what the last block compares with: i32 [batch, time]; empty: no loss wanted
+  std::vector<Tensor>
+      fields;  ///< [samples, ...] each, as the data's source orders them; the first block gets the first
   std::int64_t first_sample = 0;  ///< global number of the first sample in this run
+
+  /// Empty where it was not given: without targets the last block returns what it would compare with them.
+  const Tensor& field(std::size_t number) const;
 };
 
 /// What a layer may use during a call. Layers keep nothing between calls.
 struct Context {
   Backend& backend;
   Communicator& tensor;  ///< ranks that share each matrix
+  Communicator& data;    ///< ranks that work on other samples of the same step
   DType type;            ///< of activations: f32 or bf16
   bool training;         ///< dropout is on, and what backward needs is saved
   std::uint64_t seed;    ///< of the run, for dropout
-  float loss_scale;      ///< every token's loss is multiplied by this: 1 / tokens of the global batch
+  float loss_scale;      ///< of gradients: 1 / targets that a step is expected to have, over all ranks
+  int microbatches;      ///< of the step, over all ranks
   const Microbatch& microbatch;
 };
 

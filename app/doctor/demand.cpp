@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "app/workload.h"
+
 namespace trireme {
 namespace {
 
@@ -10,9 +12,9 @@ constexpr double training_bytes = 16;    ///< those and the gradient
 
 }  // namespace
 
-std::int64_t count_parameters(const GptConfig& model) {
+std::int64_t count_parameters(const Architecture& architecture) {
   ParameterStore store;  // never allocated: layers only declare what they would have
-  for (const Block& block : make_gpt(model, 1, DType::f32).blocks) block.make(Build{.store = store});
+  for (const Block& block : architecture.blocks) block.make(Build{.store = store});
   std::int64_t count = 0;
   for (const Parameter& parameter : store.parameters()) count += parameter.elements();
   return count;
@@ -22,7 +24,8 @@ double checkpoint_bytes_of(std::int64_t parameters) { return checkpoint_bytes * 
 
 Demand demand_of(const Configuration& configuration, const Layout& layout) {
   const TrainOptions& train = configuration.train;
-  const auto parameters = count_parameters(configuration.model);
+  const Workload& workload = workload_of(configuration);
+  const auto parameters = count_parameters(workload.architecture(configuration, 1, DType::f32));
   const double stages = layout.pipeline;
   const double of_rank = static_cast<double>(parameters) / (layout.tensor * stages);
   double per_parameter = training_bytes;
@@ -31,7 +34,7 @@ Demand demand_of(const Configuration& configuration, const Layout& layout) {
     per_parameter += checkpoint_bytes;
 
   double activations = 0;  // of one sample, on all stages together
-  for (const Block& block : make_gpt(configuration.model, layout.tensor, train.precision).blocks)
+  for (const Block& block : workload.architecture(configuration, layout.tensor, train.precision).blocks)
     activations += block.cost.activation_bytes;
   const double microbatches = static_cast<double>(train.global_batch) / (layout.data * train.micro_batch);
   const double in_flight =

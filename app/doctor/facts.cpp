@@ -20,7 +20,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LoadedLibrary, name, version, build)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Launch, launcher, process_manager, processes, slurm_tasks)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RankFacts, host, local_rank, launch, cores, host_cores, core_quota, threads, memory,
                                    shared_memory, open_files, locked_memory, infiniband, parts, libraries, gpus,
-                                   gpu_device, tokens, data_error)
+                                   gpu_device, data_size, data_error)
 
 namespace {
 

@@ -29,10 +29,10 @@ struct RankFacts {
   std::vector<LoadedLibrary> libraries;
 
   // For `trireme doctor` alone.
-  int gpus = 0;              ///< usable on this host
-  bool gpu_device = false;   ///< the host has a GPU's device file
-  std::int64_t tokens = -1;  ///< of data.train; -1: not known
-  std::string data_error;    ///< why it cannot be opened; empty: it can, or none was asked for
+  int gpus = 0;             ///< usable on this host
+  bool gpu_device = false;  ///< the host has a GPU's device file
+  std::string data_size;    ///< of data.train, "12345 tokens"; empty: not known
+  std::string data_error;   ///< why it cannot be opened; empty: it can, or none was asked for
 };
 
 /// Of this rank. Costs a few milliseconds. `libraries` are all of them.

@@ -237,12 +237,13 @@ Findings judge_data(const Ranks& ranks) {
                fmt::format("rank {} ({}): {}; all hosts need the files under the same paths", rank,
                            at(ranks, rank).host, at(ranks, rank).data_error)}};
   for (int rank = 1; rank < std::ssize(ranks); ++rank)
-    if (at(ranks, rank).tokens != ranks.front().tokens)
-      return {{Verdict::fail, "data",
-               fmt::format("data.train has {} tokens on {}, but {} on {}; copy the same files to all hosts",
-                           ranks.front().tokens, ranks.front().host, at(ranks, rank).tokens, at(ranks, rank).host)}};
-  if (ranks.front().tokens < 0) return {};
-  return {{Verdict::ok, "data", fmt::format("data.train has {} tokens, the same on all ranks", ranks.front().tokens)}};
+    if (at(ranks, rank).data_size != ranks.front().data_size)
+      return {
+          {Verdict::fail, "data",
+           fmt::format("data.train has {} on {}, but {} on {}; copy the same files to all hosts",
+                       ranks.front().data_size, ranks.front().host, at(ranks, rank).data_size, at(ranks, rank).host)}};
+  if (ranks.front().data_size.empty()) return {};
+  return {{Verdict::ok, "data", fmt::format("data.train has {}, the same on all ranks", ranks.front().data_size)}};
 }
 
 Finding judge_clocks(const std::vector<ClockReading>& readings) {

@@ -1,4 +1,5 @@
 // Sums over whole tensors, in double, block after block: the order depends on the number of elements alone.
+#include <algorithm>
 #include <array>
 
 #include "kernels/cpu/state.h"
@@ -39,6 +40,11 @@ void CpuBackend::add_sum(const Tensor& x, double factor, Tensor out) {
 
 void CpuBackend::add_sum_of_squares(const Tensor& x, Tensor out) {
   *out.data<double>() += sum_of(state_->threads, x, [](double value) { return value * value; });
+}
+
+void CpuBackend::add_count(const Tensor& targets, Tensor out) {
+  const auto values = targets.values<std::int32_t>();
+  *out.data<double>() += static_cast<double>(std::ranges::count_if(values, [](auto target) { return target >= 0; }));
 }
 
 }  // namespace trireme

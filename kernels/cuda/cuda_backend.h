@@ -57,6 +57,7 @@ class CudaBackend final : public Backend {
   void add(const Tensor& x, const Tensor& y, Tensor out) override;
   void add_sum(const Tensor& x, double factor, Tensor out) override;
   void add_sum_of_squares(const Tensor& x, Tensor out) override;
+  void add_count(const Tensor& targets, Tensor out) override;
   void adamw(const AdamwArgs& args) override;
   void cast(const Tensor& from, Tensor to) override;
   void zero(Tensor out) override;

@@ -40,6 +40,15 @@ __global__ void __launch_bounds__(sum_threads) sum_terms(const float* x, std::in
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
+/// partial[block] = how many of what the block comes by are not negative.
+__global__ void __launch_bounds__(sum_threads)
+    count_targets(const std::int32_t* targets, std::int64_t count, double* partial) {
+  double found = 0.0;
+  for (std::int64_t i = global_thread(); i < count; i += global_threads()) found += targets[i] >= 0 ? 1.0 : 0.0;
+  found = block_sum<sum_threads>(found);
+  if (threadIdx.x == 0) partial[blockIdx.x] = found;
+}
+
 /// out += factor * sum of partial, by one block.
 __global__ void __launch_bounds__(sum_threads)
     add_partial_sums(const double* partial, int count, double factor, double* out) {
@@ -90,6 +99,18 @@ void CudaBackend::add_sum(const Tensor& x, double factor, Tensor out) {
 
 void CudaBackend::add_sum_of_squares(const Tensor& x, Tensor out) {
   add_terms<true>(*this, state_->compute.get(), x, 1.0, out);
+}
+
+void CudaBackend::add_count(const Tensor& targets, Tensor out) {
+  expect_elements("add_count out", out, 1);
+  const std::int64_t count = targets.elements();
+  if (count == 0) return;
+  const unsigned blocks = blocks_for(count, sum_threads * sum_batch, most_sums);
+  Tensor scratch = allocate({blocks}, DType::f64);
+  double* partial = scratch.data<double>();
+  launch(count_targets, blocks, sum_threads, state_->compute.get(), targets.data<std::int32_t>(), count, partial);
+  launch(add_partial_sums, 1, sum_threads, state_->compute.get(), partial, static_cast<int>(blocks), 1.0,
+         out.data<double>());
 }
 
 }  // namespace trireme

@@ -16,7 +16,9 @@ namespace trireme {
 struct Block {
   std::string name;
   BlockCost cost;
-  Shape output;  ///< of one sample, without the batch axis; what travels to the next stage. Empty after the last block
+  /// Shape of what travels to the next stage, of one sample, without the batch axis; told the shape of the sample's
+  /// first field. Not asked of the last block, which returns f64 [metrics, 2].
+  std::function<Shape(const Shape& sample)> output;
   std::function<std::unique_ptr<Layer>(const Build&)> make;
 };
 
@@ -27,9 +29,19 @@ struct SharedParameter {
   std::vector<int> blocks;
 };
 
+/// What a model is measured by: its last block adds a sum and a count of each, and the mean is what people read. The
+/// first is the loss, in nats.
+struct Metric {
+  std::string name;  ///< "loss", "accuracy"
+  std::string unit;  ///< "nats a token"; empty: a share of one
+};
+
 struct Architecture {
   std::vector<Block> blocks;
   std::vector<SharedParameter> shared;
+  std::vector<Metric> metrics;
+  double targets_per_sample = 1;  ///< that the loss is over; where it varies, what is expected
+  bool draws = false;             ///< random numbers: no step computes what another did (dropout)
 };
 
 }  // namespace trireme

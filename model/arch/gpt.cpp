@@ -140,8 +140,11 @@ int GptConfig::inner_size() const {
 Architecture make_gpt(const GptConfig& config, int tensor_ranks, DType type) {
   check(config);
   const Costs costs{config, static_cast<double>(tensor_ranks), static_cast<double>(size_of(type))};
-  const Shape hidden_states{config.context, config.hidden};
+  const auto hidden_states = [config](const Shape& tokens) { return Shape{tokens[0], config.hidden}; };
   Architecture result;
+  result.metrics = {{"loss", "nats a token"}};
+  result.targets_per_sample = config.context;
+  result.draws = config.dropout > 0;
 
   result.blocks.push_back(
       {"embedding", costs.embedding(), hidden_states, [config](const Build& build) {
@@ -159,7 +162,7 @@ Architecture make_gpt(const GptConfig& config, int tensor_ranks, DType type) {
                                return std::make_unique<TransformerBlock>(build, name, config);
                              }});
   }
-  result.blocks.push_back({"head", costs.head(), Shape(), [config](const Build& build) {
+  result.blocks.push_back({"head", costs.head(), nullptr, [config](const Build& build) {
                              return std::make_unique<LanguageModelHead>(
                                  build, "head.norm",
                                  LanguageModelHeadOptions{.vocabulary = config.vocabulary,

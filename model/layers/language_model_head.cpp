@@ -7,6 +7,7 @@ namespace {
 
 enum : std::size_t { saved_normed, saved_logits, saved_log_sum_exp };
 enum : std::size_t { norm_child };
+constexpr std::size_t targets_field = 1;
 
 }  // namespace
 
@@ -28,7 +29,7 @@ Tensor LanguageModelHead::forward(const Context& context, const Tensor& x, Saved
   args.transpose_b = true;
   args.out = context.backend.allocate({shape[0], shape[1], table_->local_shape()[0]}, context.type);
   context.backend.matmul(args);
-  if (context.microbatch.targets.empty()) return args.out;
+  if (context.microbatch.field(targets_field).empty()) return args.out;
   if (context.training) {
     saved[saved_normed] = normed;
     saved[saved_logits] = args.out;
@@ -39,7 +40,7 @@ Tensor LanguageModelHead::forward(const Context& context, const Tensor& x, Saved
 Tensor LanguageModelHead::loss(const Context& context, const Tensor& logits, Saved& saved) const {
   Backend& backend = context.backend;
   const std::int64_t rows = logits.shape().rows();
-  const Tensor targets = context.microbatch.targets.reshape({rows});
+  const Tensor targets = context.microbatch.field(targets_field).reshape({rows});
   CrossEntropyStatisticsArgs mine{logits, targets, first_token_, backend.allocate({3, rows}, DType::f32)};
   backend.cross_entropy_statistics(mine);
   const Tensor all = backend.allocate({context.tensor.size(), 3, rows}, DType::f32);
@@ -47,16 +48,17 @@ Tensor LanguageModelHead::loss(const Context& context, const Tensor& logits, Sav
   CrossEntropyLossArgs args{all, targets, backend.allocate({rows}, DType::f32), backend.allocate({rows}, DType::f32)};
   backend.cross_entropy_loss(args);
   if (context.training) saved[saved_log_sum_exp] = args.log_sum_exp;
-  Tensor sum = backend.allocate({1}, DType::f64);
-  backend.zero(sum);
-  backend.add_sum(args.losses, context.loss_scale, sum);
-  return sum;
+  Tensor totals = backend.allocate({1, 2}, DType::f64);
+  backend.zero(totals);
+  backend.add_sum(args.losses, 1.0, totals.view(0, {1}));
+  backend.add_count(targets, totals.view(1, {1}));
+  return totals;
 }
 
 Tensor LanguageModelHead::backward_input(const Context& context, const Tensor&, Saved& saved) const {
   const Tensor& logits = saved[saved_logits];
   const Shape& shape = logits.shape();
-  context.backend.cross_entropy_gradient({logits, context.microbatch.targets.reshape({shape.rows()}),
+  context.backend.cross_entropy_gradient({logits, context.microbatch.field(targets_field).reshape({shape.rows()}),
                                           saved[saved_log_sum_exp], first_token_, context.loss_scale});
   MatmulArgs args;
   args.a = logits;

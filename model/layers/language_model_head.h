@@ -18,9 +18,9 @@ struct LanguageModelHeadOptions {
   double deviation = 0.02;
 };
 
-/// [batch, time, hidden] -> f64 [1], the sum of the tokens' cross-entropies times Context::loss_scale; without targets
-/// the logits of this rank's part of the vocabulary, [batch, time, vocabulary here]. The gradient over the logits
-/// takes the place of the logits: there is never a second tensor of their size.
+/// [batch, time, hidden] -> f64 [1, 2], the sum of the tokens' cross-entropies with field 1 of the microbatch, and
+/// their number; without that field the logits of this rank's part of the vocabulary, [batch, time, vocabulary here].
+/// The gradient over the logits takes the place of the logits: there is never a second tensor of their size.
 class LanguageModelHead final : public Layer {
  public:
   LanguageModelHead(const Build& build, const std::string& norm_name, const LanguageModelHeadOptions& options);

@@ -25,14 +25,9 @@ class Stopwatch {
 
 }  // namespace
 
-PipelineExecutor::PipelineExecutor(Backend& backend, Communicator& pipeline, Communicator& tensor, const Stage& stage,
-                                   DType type, Schedule schedule)
-    : backend_(backend),
-      pipeline_(pipeline),
-      tensor_(tensor),
-      stage_(stage),
-      type_(type),
-      schedule_(std::move(schedule)) {
+PipelineExecutor::PipelineExecutor(Backend& backend, const StageGroups& groups, const Stage& stage, DType type,
+                                   Schedule schedule)
+    : backend_(backend), groups_(groups), stage_(stage), type_(type), schedule_(std::move(schedule)) {
   validate(schedule_);
 }
 
@@ -56,10 +51,18 @@ void PipelineExecutor::release(Slot& slot) {
 }
 
 Context PipelineExecutor::context_of(const StepContext& step, const Microbatch& microbatch) const {
-  return {backend_, tensor_, type_, step.training, step.seed, step.loss_scale, microbatch};
+  return {.backend = backend_,
+          .tensor = groups_.tensor,
+          .data = groups_.data,
+          .type = type_,
+          .training = step.training,
+          .seed = step.seed,
+          .loss_scale = step.loss_scale,
+          .microbatches = step.microbatches,
+          .microbatch = microbatch};
 }
 
-void PipelineExecutor::run(const StepContext& step, std::span<const Microbatch> microbatches, Tensor loss) {
+void PipelineExecutor::run(const StepContext& step, std::span<const Microbatch> microbatches, Tensor totals) {
   if (static_cast<int>(microbatches.size()) != schedule_.microbatches)
     fail("schedule {} is for {} microbatches, not {}", schedule_.name, schedule_.microbatches, microbatches.size());
   seconds_ = {};
@@ -73,7 +76,7 @@ void PipelineExecutor::run(const StepContext& step, std::span<const Microbatch> 
     if (is_communication(action.kind)) {
       const std::size_t end = batch_end(schedule_.stages[static_cast<std::size_t>(stage_.index)], i);
       const Stopwatch watch(seconds_.waiting);
-      communicate(actions.subspan(i, end - i), microbatches[0].inputs.shape()[0]);
+      communicate(actions.subspan(i, end - i), microbatches);
       if (!step.training && action.kind == ActionKind::send_activation) release(slot_of(action.microbatch));
       i = end;
       continue;
@@ -82,7 +85,7 @@ void PipelineExecutor::run(const StepContext& step, std::span<const Microbatch> 
     Slot& slot = slot_of(action.microbatch);
     const Stopwatch watch(seconds_.compute);
     if (action.kind == ActionKind::forward) {
-      forward(step, microbatch, slot, loss);
+      forward(step, microbatch, slot, totals);
       ++i;
       continue;
     }
@@ -98,7 +101,7 @@ void PipelineExecutor::run(const StepContext& step, std::span<const Microbatch> 
   sends_.clear();
 }
 
-void PipelineExecutor::communicate(std::span<const Action> batch, std::int64_t samples) {
+void PipelineExecutor::communicate(std::span<const Action> batch, std::span<const Microbatch> microbatches) {
   std::vector<Transfer> transfers;
   for (const Action& action : batch) {
     Slot& slot = slot_of(action.microbatch);
@@ -112,25 +115,27 @@ void PipelineExecutor::communicate(std::span<const Action> batch, std::int64_t s
     } else {
       const bool activation = action.kind == ActionKind::receive_activation;
       Tensor& tensor = activation ? slot.input : slot.output_gradient;
-      tensor = backend_.allocate((activation ? stage_.input : stage_.output).batch(samples), type_);
+      const Shape& fields = microbatches[static_cast<std::size_t>(action.microbatch)].fields.front().shape();
+      const auto& shape = activation ? stage_.input : stage_.output;
+      tensor = backend_.allocate(shape(fields.sample()).batch(fields[0]), type_);
       transfers.push_back({Transfer::Direction::receive, peer, action.microbatch, tensor});
     }
   }
-  Exchange exchange = pipeline_.exchange(transfers);
+  Exchange exchange = groups_.pipeline.exchange(transfers);
   exchange.received.wait();
   std::erase_if(sends_, [](Request& send) { return send.test(); });
   sends_.push_back(std::move(exchange.sent));
 }
 
-void PipelineExecutor::forward(const StepContext& step, const Microbatch& microbatch, Slot& slot, Tensor& loss) {
+void PipelineExecutor::forward(const StepContext& step, const Microbatch& microbatch, Slot& slot, Tensor& totals) {
   const Context context = context_of(step, microbatch);
-  Tensor x = stage_.first() ? microbatch.inputs : std::exchange(slot.input, Tensor());
+  Tensor x = stage_.first() ? microbatch.fields.front() : std::exchange(slot.input, Tensor());
   for (std::size_t block = 0; block < stage_.blocks.size(); ++block) {
     const Activity activity("block", {}, static_cast<std::int64_t>(block));
     x = stage_.blocks[block]->forward(context, x, slot.saved[block]);
   }
   if (stage_.last()) {
-    backend_.add(loss, x, loss);
+    backend_.add(totals, x, totals);
     if (!step.training) release(slot);
   } else {
     slot.output = x;

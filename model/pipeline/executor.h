@@ -17,8 +17,9 @@ namespace trireme {
 struct Stage {
   int index = 0, count = 1;
   std::vector<std::unique_ptr<Layer>> blocks;
-  Shape input;   ///< of one sample, from the stage before; empty on the first stage
-  Shape output;  ///< of one sample, to the next stage; empty on the last stage
+  /// Shapes of one sample's activations, told the shape of its first field.
+  std::function<Shape(const Shape&)> input;   ///< from the stage before; not on the first stage
+  std::function<Shape(const Shape&)> output;  ///< to the next stage; not on the last stage
 
   bool first() const { return index == 0; }
   bool last() const { return index + 1 == count; }
@@ -29,8 +30,16 @@ struct StepContext {
   bool training = true;
   std::uint64_t seed = 0;
   float loss_scale = 1.0F;
+  int microbatches = 1;  ///< over all ranks
   /// Called with a block's number (in the stage) when the gradients of its parameters are complete for the step.
   std::function<void(int block)> gradients_ready;
+};
+
+/// The ranks that a stage works with.
+struct StageGroups {
+  Communicator& pipeline;  ///< the other stages
+  Communicator& tensor;    ///< those that share each of its matrices
+  Communicator& data;      ///< its copies
 };
 
 /// Seconds that this stage spent in a step.
@@ -42,12 +51,11 @@ struct StageSeconds {
 class PipelineExecutor {
  public:
   /// Proves the schedule correct first. All are used for as long as the executor lives.
-  PipelineExecutor(Backend& backend, Communicator& pipeline, Communicator& tensor, const Stage& stage, DType type,
-                   Schedule schedule);
+  PipelineExecutor(Backend& backend, const StageGroups& groups, const Stage& stage, DType type, Schedule schedule);
 
-  /// Runs all microbatches, each with as many samples as the others. Only the first stage reads their inputs, only the
-  /// last their targets. Adds to the parameters' gradients, and what the last block returns to `loss` (f64 [1]).
-  void run(const StepContext& step, std::span<const Microbatch> microbatches, Tensor loss);
+  /// Runs all microbatches. Adds to the parameters' gradients, and what the last block returns to `totals` (f64
+  /// [metrics, 2]).
+  void run(const StepContext& step, std::span<const Microbatch> microbatches, Tensor totals);
 
   const StageSeconds& seconds() const { return seconds_; }
 
@@ -64,15 +72,14 @@ class PipelineExecutor {
   Slot& slot_of(int microbatch);
   void release(Slot& slot);
   Context context_of(const StepContext& step, const Microbatch& microbatch) const;
-  void communicate(std::span<const Action> batch, std::int64_t samples);
-  void forward(const StepContext& step, const Microbatch& microbatch, Slot& slot, Tensor& loss);
+  void communicate(std::span<const Action> batch, std::span<const Microbatch> microbatches);
+  void forward(const StepContext& step, const Microbatch& microbatch, Slot& slot, Tensor& totals);
   void backward_input(const Context& context, Slot& slot, std::size_t block);
   void backward_weight(const StepContext& step, const Context& context, Slot& slot, std::size_t block);
   void backward(const StepContext& step, const Microbatch& microbatch, Slot& slot, bool input, bool weight);
 
   Backend& backend_;
-  Communicator& pipeline_;
-  Communicator& tensor_;
+  StageGroups groups_;
   const Stage& stage_;
   DType type_;
   Schedule schedule_;

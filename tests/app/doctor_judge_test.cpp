@@ -164,10 +164,11 @@ TEST(DoctorJudge, GpusOnSomeHostsOnly) {
 TEST(DoctorJudge, DataSetsThatDiffer) {
   Ranks ranks = cluster(2, 1);
   EXPECT_THAT(judge_data(ranks), IsEmpty());
-  ranks[0].tokens = ranks[1].tokens = 1000;
+  ranks[0].data_size = ranks[1].data_size = "1000 tokens";
   EXPECT_THAT(judge_data(ranks), ElementsAre(is(Verdict::ok, HasSubstr("1000 tokens"))));
-  ranks[1].tokens = 900;
-  EXPECT_THAT(judge_data(ranks), ElementsAre(is(Verdict::fail, HasSubstr("1000 tokens on node0, but 900 on node1"))));
+  ranks[1].data_size = "900 tokens";
+  EXPECT_THAT(judge_data(ranks),
+              ElementsAre(is(Verdict::fail, HasSubstr("1000 tokens on node0, but 900 tokens on node1"))));
   ranks[1].data_error = "data/train.h5: found nothing there";
   EXPECT_THAT(judge_data(ranks), ElementsAre(is(Verdict::fail, StartsWith("rank 1 (node1): data/train.h5"))));
 }
@@ -246,9 +247,9 @@ TEST(DoctorJudge, SpaceForCheckpoints) {
 TEST(DoctorJudge, CountsParametersAsAModelHasThem) {
   // GPT-2 small (Radford et al. 2019): 124,439,808.
   GptConfig gpt2{.layers = 12, .hidden = 768, .heads = 12, .context = 1024, .vocabulary = 50257};
-  EXPECT_EQ(count_parameters(gpt2), 124439808);
+  EXPECT_EQ(count_parameters(make_gpt(gpt2, 1, DType::f32)), 124439808);
   gpt2.tie_embeddings = false;
-  EXPECT_EQ(count_parameters(gpt2), 124439808 + 768 * 50257);
+  EXPECT_EQ(count_parameters(make_gpt(gpt2, 1, DType::f32)), 124439808 + 768 * 50257);
 }
 
 TEST(DoctorJudge, LinesAndFigures) {

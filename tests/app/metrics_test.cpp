@@ -60,10 +60,10 @@ TEST(MetricsJson, HasEveryKeyInOrderAndExactNumbers) {
                       .samples = std::numeric_limits<std::int64_t>::max(),
                       .tokens = 4096,
                       .step_seconds = 5e-324,
-                      .tokens_per_second = 1.7976931348623157e308,
+                      .per_second = 1.7976931348623157e308,
                       .data_wait_seconds = 0,
                       .checkpoint_stall_seconds = std::nextafter(2.0, 3.0),
-                      .validation_loss = {}};
+                      .validation = {}};
   const auto object = nlohmann::ordered_json::parse(to_json(metrics));
   std::vector<std::string> keys;
   for (const auto& item : object.items()) keys.push_back(item.key());
@@ -74,12 +74,13 @@ TEST(MetricsJson, HasEveryKeyInOrderAndExactNumbers) {
   EXPECT_EQ(object["grad_norm"].get<double>(), metrics.grad_norm);
   EXPECT_EQ(object["samples"].get<std::int64_t>(), metrics.samples);
   EXPECT_EQ(object["step_seconds"].get<double>(), metrics.step_seconds);
-  EXPECT_EQ(object["tokens_per_second"].get<double>(), metrics.tokens_per_second);
+  EXPECT_EQ(object["tokens_per_second"].get<double>(), metrics.per_second);
   EXPECT_EQ(object["checkpoint_stall_seconds"].get<double>(), metrics.checkpoint_stall_seconds);
   EXPECT_THAT(to_json(metrics), HasSubstr("\"learning_rate\":0.0006,"));
 
-  metrics.validation_loss = 2.5;
+  metrics.validation = {{"loss", 2.5}, {"accuracy", 0.75}};
   EXPECT_EQ(nlohmann::json::parse(to_json(metrics))["validation_loss"].get<double>(), 2.5);
+  EXPECT_EQ(nlohmann::json::parse(to_json(metrics))["validation_accuracy"].get<double>(), 0.75);
 }
 
 TEST(MetricsJson, WritesNullForWhatJsonCannotHold) {

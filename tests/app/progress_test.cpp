@@ -24,9 +24,10 @@ StepMetrics metrics_of(std::int64_t step) {
   metrics.loss = 3.21;
   metrics.grad_norm = 1.02;
   metrics.learning_rate = 6e-4;
+  metrics.tokens = 1000;
   metrics.step_seconds = 2.0;
   metrics.data_wait_seconds = 0.02;
-  metrics.tokens_per_second = 12345;
+  metrics.per_second = 12345;
   return metrics;
 }
 

@@ -30,7 +30,8 @@ TEST(TrainerOnRanks, SteadyStepAllocatesNothing) {
     configuration.parallel.schedule = schedule;
     configuration.parallel.pipeline = world.size() >= 2 ? 2 : 1;
     Session session(configuration, world, tokenizer, Session::Purpose::training);
-    Trainer trainer(session, std::make_shared<TokenDataset>(std::vector{folder / "data.h5"}), 0);
+    const auto data = open_data(configuration, {folder / "data.h5"}, "data.train");
+    Trainer trainer(session, *data, 0);
     trainer.step();
     const std::size_t in_use = session.backend().pool().statistics().bytes_in_use;
     // How many sends are under way at once depends on how fast the peer takes them, so the step that needs most memory

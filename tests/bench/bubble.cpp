@@ -29,7 +29,7 @@ std::vector<Microbatch> random_microbatches(Session& session) {
   };
   std::vector<Microbatch> microbatches;
   for (int i = 0; i < configuration.train.global_batch / configuration.train.micro_batch; ++i) {
-    microbatches.push_back({tokens(), tokens(), static_cast<std::int64_t>(i) * configuration.train.micro_batch});
+    microbatches.push_back({{tokens(), tokens()}, static_cast<std::int64_t>(i) * configuration.train.micro_batch});
   }
   return microbatches;
 }
@@ -40,17 +40,16 @@ struct Measured {
 };
 
 Measured measure(Session& session, const Schedule& schedule) {
-  PipelineExecutor executor(session.backend(), session.pipeline(), session.tensor(), session.stage(), session.type(),
-                            schedule);
+  PipelineExecutor executor(session.backend(), session.stage_groups(), session.stage(), session.type(), schedule);
   const std::vector<Microbatch> microbatches = random_microbatches(session);
   const StepContext context{.loss_scale = 1e-4F, .gradients_ready = nullptr};
-  Tensor loss = session.backend().allocate({1}, DType::f64);
-  session.backend().zero(loss);
+  Tensor totals = session.backend().allocate({1, 2}, DType::f64);
+  session.backend().zero(totals);
   Measured measured;
   for (int step = 0; step < warmup_steps + measured_steps; ++step) {
     session.pipeline().barrier();
     const auto begin = std::chrono::steady_clock::now();
-    executor.run(context, microbatches, loss);
+    executor.run(context, microbatches, totals);
     session.pipeline().barrier();
     if (step < warmup_steps) continue;
     measured.wall += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -2,6 +2,7 @@
 // does.
 #include "tests/bench/gpt2.h"
 
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <random>
@@ -22,7 +23,7 @@ class Training {
         self_(make_self_communicator("self", [this](const Tensor& from, Tensor to) { backend_->cast(from, to); })),
         stage_(build()),
         optimizer_(*backend_, store_, {}),
-        totals_(backend_->allocate({2}, DType::f64)) {
+        totals_(backend_->allocate({3}, DType::f64)) {
     resize(options.micro_batch);
   }
 
@@ -30,14 +31,13 @@ class Training {
   void resize(std::int64_t samples) {
     recording_.reset();
     microbatch_ = {};
-    executor_ =
-        std::make_unique<PipelineExecutor>(*backend_, *self_, *self_, stage_, options_.type(), make_gpipe(1, 1));
+    executor_ = std::make_unique<PipelineExecutor>(*backend_, StageGroups{*self_, *self_, *self_}, stage_,
+                                                   options_.type(), make_gpipe(1, 1));
     backend_->zero(store_.gradients);
     backend_->synchronize();
     backend_->pool().trim();
     const Shape shape{samples, options_.context};
-    microbatch_.inputs = backend_->allocate(shape, DType::i32);
-    microbatch_.targets = backend_->allocate(shape, DType::i32);
+    microbatch_.fields = {backend_->allocate(shape, DType::i32), backend_->allocate(shape, DType::i32)};
     tokens_.resize(static_cast<std::size_t>(shape.elements()));
     has_run_ = false;
   }
@@ -49,8 +49,8 @@ class Training {
 
   /// One step on the tokens drawn; returns the loss.
   double step() {
-    backend_->upload(tokens_.data(), microbatch_.inputs);
-    backend_->upload(tokens_.data(), microbatch_.targets);
+    backend_->upload(tokens_.data(), microbatch_.fields[0]);
+    backend_->upload(tokens_.data(), microbatch_.fields[1]);
     // As app/trainer.cpp does: the first run fills the pool and chooses algorithms, the second is recorded.
     if (has_run_ && !recording_ && options_.graph) recording_ = backend_->record([this] { accumulate(); });
     has_run_ = true;
@@ -58,11 +58,11 @@ class Training {
       recording_->replay();
     else
       accumulate();
-    optimizer_.step(++steps_, 6e-4, totals_.view(1, {1}));
-    double loss = 0;
-    backend_->download(totals_.view(0, {1}), &loss);
+    optimizer_.step(++steps_, 6e-4, totals_.view(2, {1}));
+    std::array<double, 2> loss{};  // sum and count
+    backend_->download(totals_.view(0, {2}), loss.data());
     if (!recording_) held_ = backend_->pool().statistics().bytes_held;
-    return loss;
+    return loss[0] / loss[1];
   }
 
   std::int64_t parameters() const {
@@ -87,8 +87,8 @@ class Training {
   void accumulate() {
     backend_->zero(totals_);
     const StepContext context{.loss_scale = 1.0F / static_cast<float>(tokens_.size()), .gradients_ready = nullptr};
-    executor_->run(context, {&microbatch_, 1}, totals_.view(0, {1}));
-    optimizer_.add_gradient_norm_squared(totals_.view(1, {1}));
+    executor_->run(context, {&microbatch_, 1}, totals_.view(0, {1, 2}));
+    optimizer_.add_gradient_norm_squared(totals_.view(2, {1}));
   }
 
   Options options_;
@@ -97,7 +97,7 @@ class Training {
   ParameterStore store_;
   Stage stage_;
   Adamw optimizer_;
-  Tensor totals_;  ///< loss, squared gradient norm
+  Tensor totals_;  ///< sum and count of losses, squared gradient norm
   std::unique_ptr<PipelineExecutor> executor_;
   Microbatch microbatch_;
   std::vector<std::int32_t> tokens_;

@@ -7,8 +7,10 @@
 #include <map>
 #include <numeric>
 #include <set>
+#include <thread>
 
 #include "io/hdf5.h"
+#include "io/token_source.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -44,13 +46,31 @@ class LoaderTest : public testing::Test {
     return std::make_shared<TokenDataset>(files);
   }
 
+  struct Options {
+    int context = 3;
+    std::uint64_t seed = 0;
+    bool training = true;
+    LoaderOptions loader;
+  };
+  static Loader load(const std::shared_ptr<TokenDataset>& dataset, const Options& options) {
+    const SourceOptions how{options.loader.global_batch, options.seed, options.training};
+    return {std::make_shared<TokenSource>(dataset, options.context, how), options.loader};
+  }
+  static Tokens inputs(const Batch& batch) { return of(batch, 0); }
+  static Tokens targets(const Batch& batch) { return of(batch, 1); }
+  static Tokens of(const Batch& batch, std::size_t field) {
+    const auto values = batch.values<std::int32_t>(field);
+    return {values.begin(), values.end()};
+  }
+
   /// The first token of every sample of `steps` steps.
-  static Tokens starts(TokenLoader& loader, int steps) {
+  static Tokens starts(Loader& loader, int steps) {
     Tokens found;
     for (int step = 0; step < steps; ++step) {
-      const TokenBatch& batch = loader.next();
-      for (int i = 0; i < batch.samples; ++i)
-        found.push_back(batch.inputs[static_cast<std::size_t>(i) * static_cast<std::size_t>(batch.context)]);
+      const Batch& batch = loader.next();
+      const auto context = static_cast<std::size_t>(batch.fields[0].elements());
+      for (std::size_t i = 0; i < static_cast<std::size_t>(batch.samples); ++i)
+        found.push_back(batch.values<std::int32_t>(0)[i * context]);
     }
     return found;
   }
@@ -60,42 +80,43 @@ class LoaderTest : public testing::Test {
 
 TEST_F(LoaderTest, SamplesAreNeighbouringWindowsAndTargetsTheNextTokens) {
   const auto dataset = counting({10});
-  EXPECT_EQ(TokenLoader::samples_in(*dataset, 3), 3);
-  EXPECT_EQ(TokenLoader::samples_in(*dataset, 4), 2);
-  EXPECT_EQ(TokenLoader::samples_in(*dataset, 9), 1);
-  TokenLoader loader(dataset, {.context = 3, .global_batch = 2, .shuffle = false});
-  const TokenBatch& first = loader.next();
+  EXPECT_EQ(TokenSource(dataset, 3, {}).samples(), 3);
+  EXPECT_EQ(TokenSource(dataset, 4, {}).samples(), 2);
+  EXPECT_EQ(TokenSource(dataset, 9, {}).samples(), 1);
+  Loader loader = load(dataset, {.training = false, .loader = {.global_batch = 2}});
+  const Batch& first = loader.next();
   EXPECT_EQ(first.samples, 2);
-  EXPECT_EQ(first.context, 3);
+  EXPECT_EQ(first.fields[0].shape, Shape({3}));
   EXPECT_EQ(first.first_sample, 0);
-  EXPECT_EQ(first.inputs, (Tokens{0, 1, 2, 3, 4, 5}));
-  EXPECT_EQ(first.targets, (Tokens{1, 2, 3, 4, 5, 6}));
-  const TokenBatch& second = loader.next();  // over the end of the epoch
+  EXPECT_EQ(inputs(first), (Tokens{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(targets(first), (Tokens{1, 2, 3, 4, 5, 6}));
+  const Batch& second = loader.next();  // past the end
   EXPECT_EQ(second.first_sample, 2);
-  EXPECT_EQ(second.inputs, (Tokens{6, 7, 8, 0, 1, 2}));
-  EXPECT_EQ(second.targets, (Tokens{7, 8, 10, 1, 2, 3}));  // 10 ends the text
+  EXPECT_EQ(inputs(second), (Tokens{6, 7, 8, 0, 1, 2}));
+  EXPECT_EQ(targets(second), (Tokens{7, 8, 10, -1, -1, -1}));  // 10 ends the text; what fills up does not count
 }
 
 TEST_F(LoaderTest, RanksTogetherReadTheSameRun) {
   const auto dataset = counting({64});
   constexpr int steps = 12, batch = 8;
-  const LoaderOptions whole{.context = 3, .global_batch = batch, .seed = 5};
-  TokenLoader alone(dataset, whole);
+  const Options whole{.seed = 5, .loader = {.global_batch = batch}};
+  Loader alone = load(dataset, whole);
   const Tokens expected = starts(alone, steps);
   for (const int ranks : {2, 4}) {
     const int share = batch / ranks;
     Tokens together(expected.size());
     for (int rank = 0; rank < ranks; ++rank) {
-      LoaderOptions options = whole;
-      options.data_rank = rank;
-      options.data_ranks = ranks;
-      TokenLoader loader(counting({64}), options);
+      Options options = whole;
+      options.loader.data_rank = rank;
+      options.loader.data_ranks = ranks;
+      options.loader.workers = ranks;
+      Loader loader = load(counting({64}), options);
       for (int step = 0; step < steps; ++step) {
-        const TokenBatch& part = loader.next();
+        const Batch& part = loader.next();
         EXPECT_EQ(part.samples, share);
         EXPECT_EQ(part.first_sample, step * batch + rank * share);
         for (int i = 0; i < share; ++i) {
-          together[static_cast<std::size_t>(part.first_sample + i)] = part.inputs[static_cast<std::size_t>(i) * 3];
+          together[static_cast<std::size_t>(part.first_sample + i)] = inputs(part)[static_cast<std::size_t>(i) * 3];
         }
       }
     }
@@ -105,7 +126,7 @@ TEST_F(LoaderTest, RanksTogetherReadTheSameRun) {
 
 TEST_F(LoaderTest, EveryEpochHasEverySampleOnceInAnotherOrder) {
   const auto dataset = counting({61});  // 20 samples of 3
-  TokenLoader loader(dataset, {.context = 3, .global_batch = 5, .seed = 1});
+  Loader loader = load(dataset, {.seed = 1, .loader = {.global_batch = 5}});
   std::vector<Tokens> epochs;
   for (int epoch = 0; epoch < 3; ++epoch) {
     epochs.push_back(starts(loader, 4));
@@ -117,48 +138,48 @@ TEST_F(LoaderTest, EveryEpochHasEverySampleOnceInAnotherOrder) {
 
 TEST_F(LoaderTest, ResumesWhereItStopped) {
   const auto dataset = counting({61});
-  LoaderOptions options{.context = 3, .global_batch = 6, .seed = 2};
-  TokenLoader through(dataset, options);
+  Options options{.seed = 2, .loader = {.global_batch = 6}};
+  Loader through = load(dataset, options);
   const Tokens all = starts(through, 11);
-  options.first_sample = 7 * 6;
-  TokenLoader resumed(counting({61}), options);
+  options.loader.first_batch = 7;
+  Loader resumed = load(counting({61}), options);
   EXPECT_EQ(starts(resumed, 4), Tokens(all.end() - 24, all.end()));
 }
 
 TEST_F(LoaderTest, SeedsGiveOtherOrders) {
-  TokenLoader one(counting({301}), {.context = 3, .global_batch = 50, .seed = 1});
-  TokenLoader two(counting({301}), {.context = 3, .global_batch = 50, .seed = 2});
+  Loader one = load(counting({301}), {.seed = 1, .loader = {.global_batch = 50}});
+  Loader two = load(counting({301}), {.seed = 2, .loader = {.global_batch = 50}});
   EXPECT_NE(starts(one, 2), starts(two, 2));
 }
 
 TEST_F(LoaderTest, WindowsCrossFiles) {
   const auto dataset = counting({4, 2, 5, 3});  // 14 tokens: 13 samples of 1, windows of 5: 3 samples of 4
-  TokenLoader loader(dataset, {.context = 4, .global_batch = 3, .shuffle = false});
-  const TokenBatch& batch = loader.next();
-  EXPECT_EQ(batch.inputs, (Tokens{0, 1, 2, 14, 4, 14, 6, 7, 8, 9, 14, 11}));
-  EXPECT_EQ(batch.targets, (Tokens{1, 2, 14, 4, 14, 6, 7, 8, 9, 14, 11, 12}));
+  Loader loader = load(dataset, {.context = 4, .training = false, .loader = {.global_batch = 3}});
+  const Batch& batch = loader.next();
+  EXPECT_EQ(inputs(batch), (Tokens{0, 1, 2, 14, 4, 14, 6, 7, 8, 9, 14, 11}));
+  EXPECT_EQ(targets(batch), (Tokens{1, 2, 14, 4, 14, 6, 7, 8, 9, 14, 11, 12}));
 }
 
 TEST_F(LoaderTest, ReadsSetsOfManyChunks) {
   constexpr int size = 3'000'000, context = 1000;
-  TokenLoader loader(counting({size}), {.context = context, .global_batch = 100, .seed = 3});
+  Loader loader = load(counting({size}), {.context = context, .seed = 3, .loader = {.global_batch = 100}});
   std::set<std::int32_t> seen;
   for (int step = 0; step < 29; ++step) {
-    const TokenBatch& batch = loader.next();
+    const Batch& batch = loader.next();
     for (int i = 0; i < batch.samples; ++i) {
-      const std::int32_t* inputs = &batch.inputs[static_cast<std::size_t>(i) * context];
-      EXPECT_EQ(inputs[0] % context, 0);
-      EXPECT_EQ(inputs[context - 1], inputs[0] + context - 1);
-      seen.insert(inputs[0]);
+      const auto sample = batch.values<std::int32_t>(0).subspan(static_cast<std::size_t>(i) * context, context);
+      EXPECT_EQ(sample.front() % context, 0);
+      EXPECT_EQ(sample.back(), sample.front() + context - 1);
+      seen.insert(sample.front());
     }
   }
   EXPECT_EQ(seen.size(), 2900U);
 }
 
 TEST_F(LoaderTest, ReusesItsBatches) {
-  TokenLoader loader(counting({61}), {.context = 3, .global_batch = 4, .read_ahead = 2});
+  Loader loader = load(counting({61}), {.loader = {.global_batch = 4, .read_ahead = 2}});
   std::set<const std::int32_t*> memory;
-  for (int step = 0; step < 50; ++step) memory.insert(loader.next().inputs.data());
+  for (int step = 0; step < 50; ++step) memory.insert(loader.next().values<std::int32_t>(0).data());
   EXPECT_LE(memory.size(), 3U);
 }
 
@@ -173,8 +194,8 @@ TEST_F(LoaderTest, GivesTheThreadsErrorToTheCaller) {
     values[40] = 999;
     H5Dwrite(tokens.get(), H5T_NATIVE_INT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
   }
-  TokenLoader loader(std::make_shared<TokenDataset>(std::vector{path}),
-                     {.context = 3, .global_batch = 4, .shuffle = false});
+  Loader loader = load(std::make_shared<TokenDataset>(std::vector{path}),
+                       {.training = false, .loader = {.global_batch = 4, .workers = 3}});
   for (int step = 0; step < 3; ++step) EXPECT_EQ(loader.next().first_sample, step * 4);
   for (int again = 0; again < 2; ++again) {
     try {
@@ -187,19 +208,54 @@ TEST_F(LoaderTest, GivesTheThreadsErrorToTheCaller) {
   }
 }
 
+/// Samples of a run: each tells batch and index; batches have different shapes, and late samples come first.
+class Numbers final : public Source {
+ public:
+  std::int64_t samples() const override { return 1000; }
+  std::int64_t batches() const override { return 100; }
+  std::vector<Field> fields(std::int64_t batch) const override {
+    return {{"numbers", DType::i32, {1 + batch % 3}}, {"label", DType::i32, {}}};
+  }
+  void read(std::int64_t batch, std::int64_t index, std::span<std::byte* const> fields) override {
+    std::this_thread::sleep_for(std::chrono::microseconds(200 * (7 - index)));
+    auto* const numbers = reinterpret_cast<std::int32_t*>(fields[0]);
+    std::fill_n(numbers, 1 + batch % 3, static_cast<std::int32_t>(batch * 10 + index));
+    *reinterpret_cast<std::int32_t*>(fields[1]) = static_cast<std::int32_t>(index);
+  }
+};
+
+TEST_F(LoaderTest, BatchesAreInOrderHoweverManyThreadsReadThem) {
+  for (const int workers : {1, 2, 5}) {
+    Loader loader(std::make_shared<Numbers>(), {.global_batch = 8, .first_batch = 3, .workers = workers});
+    for (std::int64_t step = 3; step < 20; ++step) {
+      const Batch& batch = loader.next();
+      EXPECT_EQ(batch.number, step);
+      Tokens wanted, labels;
+      for (int index = 0; index < 8; ++index) {
+        wanted.insert(wanted.end(), static_cast<std::size_t>(1 + step % 3),
+                      static_cast<std::int32_t>(step * 10 + index));
+        labels.push_back(index);
+      }
+      EXPECT_EQ(of(batch, 0), wanted);
+      EXPECT_EQ(of(batch, 1), labels);
+    }
+  }
+}
+
 TEST_F(LoaderTest, StopsWhereverItIs) {
   const auto dataset = counting({61});
   for (int taken = 0; taken < 6; ++taken) {
-    TokenLoader loader(dataset, {.context = 3, .global_batch = 4, .read_ahead = 1 + taken % 2});
+    Loader loader =
+        load(dataset, {.loader = {.global_batch = 4, .read_ahead = 1 + taken % 2, .workers = 1 + taken % 3}});
     for (int step = 0; step < taken; ++step) loader.next();
     EXPECT_GE(loader.last_wait(), 0);
   }
 }
 
 TEST_F(LoaderTest, RefusesWhatCannotBeShared) {
-  EXPECT_THROW(TokenLoader(counting({61}), {.context = 3, .global_batch = 5, .data_ranks = 2}), Error);
+  EXPECT_THROW(load(counting({61}), {.loader = {.global_batch = 5, .data_ranks = 2}}), Error);
   try {
-    const TokenLoader loader(counting({61}), {.context = 61, .global_batch = 1});
+    load(counting({61}), {.context = 61, .loader = {.global_batch = 1}});
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.status(), ExitStatus::invalid_input);

@@ -89,17 +89,17 @@ TEST(ActivityTest, ThreadsHaveRowsWhileTheyLiveAndNoMoreThanThereAre) {
   const std::shared_future<void> end = go_on.get_future();
   std::vector<std::thread> threads;
   std::atomic<int> ready = 0;
-  for (int i = 0; i < 12; ++i)
+  for (int i = 0; i < 20; ++i)
     threads.emplace_back([&] {
       const ActivityThread thread("one of many");
       const Activity activity("waiting");
       ++ready;
       end.wait();
     });
-  while (ready < 12) std::this_thread::yield();
+  while (ready < 20) std::this_thread::yield();
   int rows = 0;
   for (const ActivityRow& row : activity_board().rows) rows += row.system_thread != 0 ? 1 : 0;
-  EXPECT_EQ(rows, 8);
+  EXPECT_EQ(rows, 16);
   go_on.set_value();
   for (std::thread& thread : threads) thread.join();
 }

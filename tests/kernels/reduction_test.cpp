@@ -35,6 +35,16 @@ TEST_P(Reduction, AddsToWhatIsThere) {
   }
 }
 
+TEST_P(Reduction, CountsWhatIsNotNegative) {
+  for (const std::int64_t count : {1, 13, 5000}) {
+    Values targets(static_cast<std::size_t>(count), -1.0);
+    for (std::size_t i = 0; i < targets.size(); i += 3) targets[i] = static_cast<double>(i % 2);
+    const Tensor total = scalar(2.0);
+    backend().add_count(tensor_of({count}, DType::i32, targets), total);
+    EXPECT_EQ(values(total)[0], 2.0 + static_cast<double>((count + 2) / 3));
+  }
+}
+
 TEST_P(Reduction, SquaresDoNotOverflowAsFloatsWould) {
   const Tensor norm = scalar(0.0);
   backend().add_sum_of_squares(tensor_of({2}, DType::f32, {0x1p100, 0x1p-100}), norm);

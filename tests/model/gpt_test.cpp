@@ -53,7 +53,7 @@ std::vector<Variant> variants() {
 
 class GptTest : public ::testing::TestWithParam<Variant> {
  protected:
-  GptTest() : config_(GetParam().config), backend_(make_cpu_backend(1)), tensor_(make_self_communicator("tensor")) {
+  GptTest() : config_(GetParam().config), backend_(make_cpu_backend(1)), self_(make_self_communicator("self")) {
     const Architecture architecture = make_gpt(config_, 1, DType::f32);
     const Build build{.store = store_};
     for (const Block& block : architecture.blocks) layers_.push_back(block.make(build));
@@ -77,7 +77,7 @@ class GptTest : public ::testing::TestWithParam<Variant> {
       backend_->upload(all.data() + number * batch * time_steps, tensor);
       return tensor;
     };
-    return {bring(tokens_), bring(targets_), number * batch};
+    return {{bring(tokens_), bring(targets_)}, number * batch};
   }
 
   ReferenceParameters reference_parameters() const {
@@ -100,7 +100,7 @@ class GptTest : public ::testing::TestWithParam<Variant> {
 
   GptConfig config_;
   std::unique_ptr<Backend> backend_;
-  std::unique_ptr<Communicator> tensor_;
+  std::unique_ptr<Communicator> self_;
   ParameterStore store_;
   std::vector<std::unique_ptr<Layer>> layers_;
   std::vector<std::int32_t> tokens_, targets_;  ///< of two microbatches
@@ -111,13 +111,14 @@ TEST_P(GptTest, LossAndGradientsOfInterleavedMicrobatchesMatchTheReference) {
   const std::array<Microbatch, 2> microbatches = {microbatch(0), microbatch(1)};
   std::array<std::vector<Saved>, 2> saved{std::vector<Saved>(layers_.size()), std::vector<Saved>(layers_.size())};
   const auto context = [&](std::size_t number) {
-    return Context{*backend_, *tensor_, DType::f32, true, 1, scale, microbatches[number]};
+    return Context{*backend_, *self_, *self_, DType::f32, true, 1, scale, 2, microbatches[number]};
   };
   double loss = 0;
   for (const std::size_t number : {0U, 1U}) {
-    Tensor x = microbatches[number].inputs;
+    Tensor x = microbatches[number].fields[0];
     for (std::size_t i = 0; i < layers_.size(); ++i) x = layers_[i]->forward(context(number), x, saved[number][i]);
-    loss += *x.data<double>();
+    EXPECT_EQ(x.values<double>()[1], batch * time_steps);
+    loss += x.values<double>()[0] * scale;
   }
   for (const std::size_t number : {1U, 0U}) {
     Tensor dy;
@@ -153,9 +154,9 @@ TEST_P(GptTest, LossAndGradientsOfInterleavedMicrobatchesMatchTheReference) {
 
 TEST_P(GptTest, WithoutTargetsTheHeadReturnsLogits) {
   Microbatch part = microbatch(0);
-  part.targets = Tensor();
-  const Context context{*backend_, *tensor_, DType::f32, false, 1, 1.0F, part};
-  Tensor x = part.inputs;
+  part.fields.pop_back();
+  const Context context{*backend_, *self_, *self_, DType::f32, false, 1, 1.0F, 1, part};
+  Tensor x = part.fields[0];
   Saved nothing;
   for (const auto& layer : layers_) x = layer->forward(context, x, nothing);
   EXPECT_EQ(x.shape(), (Shape{batch, time_steps, config_.vocabulary}));

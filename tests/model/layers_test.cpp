@@ -24,11 +24,13 @@ constexpr int time_steps = 5;
 constexpr int hidden = 8;
 constexpr int vocabulary = 11;
 
+constexpr float loss_scale = 0.25F;
+
 /// Objective: for each of two microbatches, the sum of the layer's output times fixed random weights. Its gradient with
 /// respect to inputs and parameters, along random directions, is compared with central differences.
 class LayerTest : public ::testing::Test {
  protected:
-  LayerTest() : backend_(make_cpu_backend(1)), tensor_(make_self_communicator("tensor")) {}
+  LayerTest() : backend_(make_cpu_backend(1)), self_(make_self_communicator("self")) {}
 
   void build(const std::function<std::unique_ptr<Layer>(const Build&)>& make) {
     layer_ = make(Build{.store = store_});
@@ -52,7 +54,7 @@ class LayerTest : public ::testing::Test {
     return tensor;
   }
   Context context(std::size_t number) {
-    return {*backend_, *tensor_, DType::f32, true, 7, 0.25F, microbatches_[number]};
+    return {*backend_, *self_, *self_, DType::f32, true, 7, loss_scale, 2, microbatches_[number]};
   }
 
   static double dot(const Tensor& a, const Tensor& b) {
@@ -60,9 +62,9 @@ class LayerTest : public ::testing::Test {
     for (std::int64_t i = 0; i < a.elements(); ++i) sum += double{a.data<float>()[i]} * b.data<float>()[i];
     return sum;
   }
-  /// What the layer's output counts for in the objective; the loss of a head counts as it is.
+  /// What the layer's output counts for in the objective; the loss of a head, times its scale.
   double objective_of(const Tensor& y, std::size_t number) const {
-    return y.dtype() == DType::f64 ? *y.data<double>() : dot(y, weights_[number]);
+    return y.dtype() == DType::f64 ? loss_scale * *y.data<double>() : dot(y, weights_[number]);
   }
   double objective() {
     double sum = 0;
@@ -91,7 +93,7 @@ class LayerTest : public ::testing::Test {
   void check_gradients(const std::function<Tensor()>& make_input, bool has_input_gradient) {
     for (const std::size_t number : {0U, 1U}) {
       inputs_[number] = make_input();
-      microbatches_[number] = {Tensor(), random_tokens(), static_cast<std::int64_t>(number) * batch};
+      microbatches_[number] = {{Tensor(), random_tokens()}, static_cast<std::int64_t>(number) * batch};
     }
     std::array<Saved, 2> saved;
     for (const std::size_t number : {0U, 1U}) {
@@ -124,7 +126,7 @@ class LayerTest : public ::testing::Test {
   }
 
   std::unique_ptr<Backend> backend_;
-  std::unique_ptr<Communicator> tensor_;
+  std::unique_ptr<Communicator> self_;
   std::mt19937 random_{17};
   ParameterStore store_;
   std::unique_ptr<Layer> layer_;

@@ -1,0 +1,10 @@
+// All workloads, for the list in app/workload.cpp.
+#pragma once
+
+#include "app/workload.h"
+
+namespace trireme {
+
+const Workload& gpt_workload();
+
+}  // namespace trireme
