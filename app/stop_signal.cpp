@@ -1,18 +1,35 @@
 #include "app/stop_signal.h"
 
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
+#include <ctime>
 
 namespace trireme {
 namespace {
 
 constexpr std::array signals = {SIGTERM, SIGINT, SIGUSR1};
+constexpr std::int64_t echo_nanoseconds = 1'000'000'000;  // one wish may come by several ways: launcher, script, Slurm
 volatile std::sig_atomic_t noted = 0;
+std::atomic<std::int64_t> noted_at;
+static_assert(std::atomic<std::int64_t>::is_always_lock_free);
+
+std::int64_t now() {
+  timespec time{};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
 
 void note(int signal) {
-  noted = 1;
-  std::signal(signal, SIG_DFL);
+  if (noted == 0) {
+    noted_at = now();
+    noted = 1;
+  } else if (now() - noted_at > echo_nanoseconds) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
 }
 
 /// Gives handlers on the main thread, where the kernel delivers them, a stack of their own: oneDNN's sgemm kernels

@@ -71,16 +71,6 @@ class Job {
     const auto all = ranks();
     if (const auto found = all.find(rank); found != all.end()) ::kill(found->second, number);
   }
-  /// Whether a rank lives and has a handler for the signal.
-  bool handles(int rank, int number) const {
-    const auto all = ranks();
-    const auto found = all.find(rank);
-    if (found == all.end()) return false;
-    const std::string status = read_text("/proc/" + std::to_string(found->second) + "/status");
-    const auto at = status.find("SigCgt:");
-    if (at == std::string::npos) return false;
-    return (std::strtoull(status.c_str() + at + 7, nullptr, 16) >> static_cast<unsigned>(number - 1) & 1U) != 0;
-  }
   void kill_mpirun() {
     if (!ended()) ::kill(mpirun_, SIGKILL);
   }

@@ -136,16 +136,19 @@ TEST_F(Stops, ASignalDuringASaveSavesTheNewestStepToo) {
   test::contents_of(checkpoint_path(folder_ / "stopped", newest("stopped")));
 }
 
-TEST_F(Stops, ASecondSigintEndsTheRunAtOnce) {
+/// One wish may come twice, from a launcher and from a terminal: what comes within a second is the same one.
+TEST_F(Stops, ALaterSigintEndsTheRunAtOnce) {
   if (!fs::exists(test::gate_library())) GTEST_SKIP() << "no gate library: " << test::gate_library();
   Job job(2, command("stopped", 1'000'000, "--checkpoint.every=10"), gate_environment());
   ASSERT_TRUE(job.until([&] { return newest("stopped") >= 10; })) << job.err();
   test::write_text(gate(), "");
   ASSERT_TRUE(job.until([&] { return job.said("is still being written"); })) << job.err();
-  job.signal(1, SIGINT);
-  ASSERT_TRUE(job.until([&] { return !job.handles(1, SIGINT); })) << "the first one has come";
-  EXPECT_FALSE(job.ended());
-  job.signal(1, SIGINT);
+  const auto first = std::chrono::steady_clock::now();
+  job.until([&] {
+    job.signal(1, SIGINT);
+    return job.ended();
+  });
+  EXPECT_GE(std::chrono::duration<double>(std::chrono::steady_clock::now() - first).count(), 1.0);
   const int status = job.wait(std::chrono::seconds(10));
   EXPECT_EQ(status, 128 + SIGINT) << job.err();
   test::contents_of(checkpoint_path(folder_ / "stopped", newest("stopped")));

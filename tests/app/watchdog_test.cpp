@@ -1,7 +1,7 @@
 // Runs of the built executable in which a rank no longer goes on. What is done to them is seen in /proc, their progress
 // in the metrics file.
 #include <gmock/gmock.h>
-#include <signal.h>
+#include <csignal>
 
 #include <chrono>
 

@@ -53,12 +53,7 @@ TEST_P(CheckpointFaults, EveryCallInEveryWay) {
   RecordProperty("faults", walked);
 }
 
-std::string name_of(const testing::TestParamInfo<Scenario>& info) {
-  std::string name = info.param.name;
-  std::replace(name.begin(), name.end(), ' ', '_');
-  return name;
-}
-INSTANTIATE_TEST_SUITE_P(All, CheckpointFaults, testing::ValuesIn(scenarios()), name_of);
+INSTANTIATE_TEST_SUITE_P(All, CheckpointFaults, testing::ValuesIn(scenarios()), name_of_scenario);
 
 }  // namespace
 }  // namespace trireme

@@ -102,6 +102,12 @@ struct Scenario {
 
 inline std::ostream& operator<<(std::ostream& out, const Scenario& scenario) { return out << scenario.name; }
 
+inline std::string name_of_scenario(const testing::TestParamInfo<Scenario>& info) {
+  std::string name = info.param.name;
+  std::replace(name.begin(), name.end(), ' ', '_');
+  return name;
+}
+
 inline const std::vector<Scenario>& scenarios() {
   static const std::vector<Scenario> all = {{"first save", {}, 100},
                                             {"new step", {100}, 200},

@@ -203,12 +203,7 @@ TEST_P(PowerCut, NothingIsLostAfterAnyCall) {
   RecordProperty("states", states);
 }
 
-std::string name_of(const testing::TestParamInfo<Scenario>& info) {
-  std::string name = info.param.name;
-  std::replace(name.begin(), name.end(), ' ', '_');
-  return name;
-}
-INSTANTIATE_TEST_SUITE_P(All, PowerCut, testing::ValuesIn(scenarios()), name_of);
+INSTANTIATE_TEST_SUITE_P(All, PowerCut, testing::ValuesIn(scenarios()), name_of_scenario);
 
 }  // namespace
 }  // namespace trireme
