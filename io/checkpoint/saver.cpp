@@ -83,7 +83,13 @@ struct CheckpointSaver::State {
 void CheckpointSaver::State::plan(std::vector<CheckpointItem> mine, int shard, int shards,
                                   std::function<void()> before_publishing) {
   const bool first = world.rank() == 0;
-  const auto complete = [this, shards] { write_model(partial, info, shards, read_shards(partial, shards)); };
+  const auto complete = [this, shards] {
+    try {
+      write_model(partial, info, shards, read_shards(partial, shards));
+    } catch (const DamagedCheckpoint& damage) {  // of the disk, not of what someone gave us
+      fail("what was just written cannot be read back: {}", damage.what());
+    }
+  };
   stages.clear();
   stages.emplace_back([this, first, complete, before = std::move(before_publishing)] {
     if (!first) return;
