@@ -123,7 +123,8 @@ void Session::make_stage() {
   }
   if (!stage_.first()) stage_.input = architecture_.blocks[first - 1].output;
   if (!stage_.last()) stage_.output = architecture_.blocks[end - 1].output;
-  store_.allocate(*backend_, type(), configuration_.train.seed, purpose_ == Purpose::training);
+  store_.allocate(*backend_, type(), configuration_.train.seed,
+                  purpose_ == Purpose::training ? TrainingState::second_moments : TrainingState::none);
   list_held();
   make_shared_copies(boundaries);
 }
@@ -149,7 +150,8 @@ std::int64_t Session::parameter_count() {
   double count = 0.0;
   for (const Parameter& parameter : store_.parameters())
     for (const auto& part : parameter.parts())
-      if (part.shard.replica + data_->rank() == 0) count += static_cast<double>(part.shard.extent.elements());
+      if (parameter.trained() && part.shard.replica + data_->rank() == 0)
+        count += static_cast<double>(part.shard.extent.elements());
   MemoryPool host_memory(make_host_memory());
   Tensor sum(host_memory, {1}, DType::f64);
   sum.data<double>()[0] = count;
@@ -168,15 +170,15 @@ bool Session::can_record() const {
 
 void Session::list_held() {
   std::vector<std::pair<std::string, Tensor>> arenas = {{"parameters", store_.values}};
-  if (purpose_ == Purpose::training) {
-    arenas.emplace_back("optimizer/first_moment", store_.first_moments);
-    arenas.emplace_back("optimizer/second_moment", store_.second_moments);
-  }
+  if (!store_.first_moments.empty()) arenas.emplace_back("optimizer/first_moment", store_.first_moments);
+  if (!store_.second_moments.empty()) arenas.emplace_back("optimizer/second_moment", store_.second_moments);
   // Data-parallel ranks hold the same: each box is written by the one that has least to write so far.
   const int ranks = data_->size();
   std::vector<std::int64_t> load(static_cast<std::size_t>(ranks));
   for (const auto& [kind, arena] : arenas) {
     for (const Parameter& parameter : store_.parameters()) {
+      if (!parameter.trained() && kind != "parameters") continue;
+      const Tensor& held = parameter.trained() ? arena : store_.tracked_values;
       std::int64_t first = parameter.first();
       for (const auto& part : parameter.parts()) {
         const std::int64_t elements = part.shard.extent.elements();
@@ -185,7 +187,7 @@ void Session::list_held() {
         if (part.shard.replica == 0) *writer += elements;
         ShardSpec shard = part.shard;
         shard.replica = shard.replica * ranks + distance;
-        held_.push_back({kind + "/" + part.name, shard, arena.view(first, {elements})});
+        held_.push_back({kind + "/" + part.name, shard, held.view(first, {elements})});
         first += elements;
       }
     }

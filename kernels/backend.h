@@ -108,21 +108,51 @@ struct CrossEntropyStatisticsArgs {
   Tensor logits;   ///< f [rows, local vocabulary]
   Tensor targets;  ///< i32 [rows], global token numbers
   std::int64_t first_token = 0;
-  Tensor statistics;  ///< f32 [3, rows]: maximum, sum of exp(logit - maximum), target's logit (0 if not here)
+  /// f32 [3, rows]: maximum, sum of exp(logit - maximum), target's logit (0 if not here); or [4, rows] with the sum of
+  /// the logits, which smoothing needs.
+  Tensor statistics;
+};
+
+/// Label smoothing (Szegedy et al. 2016): a row's target is to 1 - amount the class it names, to amount all classes
+/// alike.
+struct LabelSmoothing {
+  float amount = 0.0F;
+  std::int64_t classes = 1;  ///< the whole vocabulary
 };
 
 struct CrossEntropyLossArgs {
-  Tensor statistics;   ///< f32 [parts, 3, rows]: every rank's statistics
+  Tensor statistics;   ///< f32 [parts, 3 or 4, rows]: every rank's statistics
   Tensor targets;      ///< i32 [rows]
   Tensor log_sum_exp;  ///< f32 [rows], written
   Tensor losses;       ///< f32 [rows], written; 0 where the target is ignored
+  LabelSmoothing smoothing = {};
 };
 
 struct CrossEntropyGradientArgs {
-  Tensor logits;  ///< f [rows, local vocabulary]; becomes (softmax - one_hot) * scale in place, 0 in ignored rows
+  Tensor logits;  ///< f [rows, local vocabulary]; becomes (softmax - target) * scale in place, 0 in ignored rows
   Tensor targets, log_sum_exp;
   std::int64_t first_token = 0;
   float scale = 1.0F;
+  LabelSmoothing smoothing = {};
+};
+
+/// How many classes come before the target's in the order of falling logits, of equal ones the lower number first; NaN
+/// before all numbers, and all before a NaN of the target. Every rank counts its own classes; the sum over the ranks of
+/// the vocabulary is the target's place, 0 for the best.
+struct TargetPlacesArgs {
+  Tensor logits;   ///< f [rows, local vocabulary]
+  Tensor targets;  ///< i32 [rows], global numbers
+  std::int64_t first_token = 0;
+  Tensor statistics;  ///< f32 [parts, 3 or 4, rows]: every rank's statistics, of the same logits
+  Tensor places;      ///< i32 [rows], set; 0 in ignored rows
+};
+
+struct HitsArgs {
+  Tensor places;   ///< i32 [rows], of all ranks
+  Tensor targets;  ///< i32 [rows]; rows with negative targets do not count
+  Tensor groups;   ///< i32 [rows]: which line of `hits` a row counts for, none where there is no such line; or empty: 0
+  int top = 1;     ///< a hit has a place below this
+  Tensor hits;     ///< f64 [groups, 2], added to: hits, rows
 };
 
 /// out = residual + x * keep / (1 - probability). Element i of x is element first_element + i of the whole run's
@@ -136,17 +166,42 @@ struct DropoutArgs {
   std::uint64_t first_element = 0;
 };
 
-/// AdamW (Loshchilov and Hutter 2019) in one pass. The gradient is scaled by min(1, clip_norm / norm) first.
+/// AdamW (Loshchilov and Hutter 2019) in one pass. The gradient is multiplied by gradient_scale and then by
+/// min(1, clip_norm / norm) first.
 struct AdamwArgs {
   Tensor value, gradient, first_moment, second_moment;  ///< f32, equal sizes
   Tensor working;                                       ///< bf16 copy of value to refresh, or empty
-  Tensor gradient_norm_squared;                         ///< f64 [1], or empty for no clipping
+  Tensor gradient_norm_squared;                         ///< f64 [1], gradient_scale included; empty for no clipping
   double clip_norm = 0.0;                               ///< 0: no clipping
+  double gradient_scale = 1.0;
   double learning_rate = 0.0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0.0;
   std::int64_t step = 1;  ///< counts from 1
   /// i32, a bit for each 16 elements, the lowest of word 0 first: whether weight decay applies to them, so that one
   /// call does all parameters. Empty: to all.
   Tensor decay_mask;
+  /// The moments move and what would be taken from the value takes the place of the gradient: for LAMB.
+  bool direction_only = false;
+};
+
+/// Stochastic gradient descent with momentum, over parts of arenas with step sizes of their own:
+///   g = rate (gradient + weight_decay value), velocity = momentum velocity + g,
+///   value -= learning_rate (nesterov ? g + momentum velocity : velocity)
+/// (Sutskever et al. 2013; as PyTorch has it). The gradient is scaled and clipped first, as for AdamW. With the norms
+/// of the segments' values and gradients, rate is trust_coefficient |value| / (|gradient| + weight_decay |value|) of
+/// the segment (LARS: You et al. 2017), or 1 where a norm is 0; without, it is 1.
+struct SgdArgs {
+  Tensor value, gradient;        ///< f32, equal sizes
+  Tensor velocity;               ///< f32, the same size; or empty, with momentum 0
+  Tensor working;                ///< bf16 copy of value to refresh, or empty
+  Tensor tiles;                  ///< what to go over: see kernels/segments.h. Elements in no tile stay
+  Tensor gradient_norm_squared;  ///< f64 [1], gradient_scale included; empty for no clipping
+  double clip_norm = 0.0;        ///< 0: no clipping
+  double gradient_scale = 1.0;
+  double learning_rate = 0.0, momentum = 0.0, weight_decay = 0.0;
+  bool nesterov = false;
+  Tensor decay_mask;                       ///< as of AdamW; the same for all of a tile
+  Tensor value_squares, gradient_squares;  ///< f64 [segments], of the unscaled gradient; or empty
+  double trust_coefficient = 1.0;
 };
 
 /// Sizes of a convolution. Images are [batch, height, width, channels], filters [outputs, rows, columns, channels /
@@ -184,6 +239,21 @@ struct BatchNormStatisticsArgs {
   Tensor x;       ///< f [rows, channels]
   Tensor shift;   ///< f32 [channels], near the mean of x (the running mean): keeps the sum of squares exact
   Tensor totals;  ///< f32 [2, channels], set: sums of (x - shift) and of (x - shift)^2
+};
+
+/// Between the steps: mean and 1 / sqrt(variance + epsilon) from the sums, which may be those of all ranks together.
+/// Without sums, from the running statistics.
+struct BatchNormMomentsArgs {
+  Tensor totals;                          ///< f32 [2, channels]; or empty
+  Tensor shift;                           ///< f32 [channels], as it was for the sums
+  double count = 1;                       ///< rows that the totals are over
+  Tensor running_mean, running_variance;  ///< f32 [channels]; empty where neither taken nor tracked
+  float epsilon = 1e-5F;
+  Tensor mean, inverse_deviation;  ///< f32 [channels], set
+  /// f32 [channels], or empty: += track_factor * (mean - running mean), and the same of the variance, which is taken
+  /// over count - 1 here.
+  Tensor track_mean, track_variance;
+  double track_factor = 0.0;
 };
 
 /// Second step: y = activation((x - mean) * inverse_deviation * weight + bias [+ residual]).
@@ -286,11 +356,14 @@ class Backend {
   virtual void cross_entropy_statistics(const CrossEntropyStatisticsArgs& args) = 0;
   virtual void cross_entropy_loss(const CrossEntropyLossArgs& args) = 0;
   virtual void cross_entropy_gradient(const CrossEntropyGradientArgs& args) = 0;
+  virtual void target_places(const TargetPlacesArgs& args) = 0;
+  virtual void add_hits(const HitsArgs& args) = 0;
   virtual void dropout(const DropoutArgs& args) = 0;
   virtual void convolution(const ConvolutionArgs& args) = 0;
   virtual void convolution_backward_data(const ConvolutionBackwardDataArgs& args) = 0;
   virtual void convolution_backward_filter(const ConvolutionBackwardFilterArgs& args) = 0;
   virtual void batch_norm_statistics(const BatchNormStatisticsArgs& args) = 0;
+  virtual void batch_norm_moments(const BatchNormMomentsArgs& args) = 0;
   virtual void batch_norm(const BatchNormArgs& args) = 0;
   virtual void batch_norm_backward_statistics(const BatchNormBackwardStatisticsArgs& args) = 0;
   virtual void batch_norm_backward(const BatchNormBackwardArgs& args) = 0;
@@ -304,7 +377,10 @@ class Backend {
   virtual void add_sum_of_squares(const Tensor& x, Tensor out) = 0;
   /// out f64 [1] += how many of targets (i32) are not negative.
   virtual void add_count(const Tensor& targets, Tensor out) = 0;
+  /// out f64 [segments] += sums of squares of x (f32) over the tiles of each segment: see kernels/segments.h.
+  virtual void add_segment_squares(const Tensor& x, const Tensor& tiles, Tensor out) = 0;
   virtual void adamw(const AdamwArgs& args) = 0;
+  virtual void sgd(const SgdArgs& args) = 0;
   /// Converts between f32 and bf16, or copies equal types.
   virtual void cast(const Tensor& from, Tensor to) = 0;
   virtual void zero(Tensor out) = 0;

@@ -160,6 +160,31 @@ BatchNormSizes sizes_of(const BatchNormStatisticsArgs& args) {
   return sizes;
 }
 
+BatchNormSizes sizes_of(const BatchNormMomentsArgs& args) {
+  const std::int64_t channels = args.mean.elements();
+  const auto expect_vector = [&](const char* name, const Tensor& tensor) {
+    expect_elements(name, tensor, channels, DType::f32);
+  };
+  expect_vector("batch norm mean", args.mean);
+  expect_vector("batch norm inverse_deviation", args.inverse_deviation);
+  const bool tracks = !args.track_mean.empty();
+  if (args.totals.empty() || tracks) {
+    expect_vector("batch norm running_mean", args.running_mean);
+    expect_vector("batch norm running_variance", args.running_variance);
+  }
+  if (!args.totals.empty()) {
+    expect_totals(args.totals, channels);
+    expect_vector("batch norm shift", args.shift);
+    if (args.count <= 0) fail("batch norm: totals over {} rows", args.count);
+  }
+  if (tracks) {
+    expect_vector("batch norm track_mean", args.track_mean);
+    expect_vector("batch norm track_variance", args.track_variance);
+    if (args.totals.empty()) fail("batch norm: nothing to track without totals");
+  }
+  return {.rows = 0, .channels = channels};
+}
+
 BatchNormSizes sizes_of(const BatchNormArgs& args) {
   const BatchNormSizes sizes = batch_norm_sizes(args.x);
   const DType type = args.x.dtype();

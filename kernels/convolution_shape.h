@@ -47,6 +47,7 @@ struct BatchNormSizes {
 };
 
 BatchNormSizes sizes_of(const BatchNormStatisticsArgs& args);
+BatchNormSizes sizes_of(const BatchNormMomentsArgs& args);  ///< rows are not known: 0
 BatchNormSizes sizes_of(const BatchNormArgs& args);
 BatchNormSizes sizes_of(const BatchNormBackwardStatisticsArgs& args);
 BatchNormSizes sizes_of(const BatchNormBackwardArgs& args);

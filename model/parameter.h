@@ -23,11 +23,16 @@ struct Initial {
   static Initial normal(double deviation) { return {Kind::normal, deviation}; }
 };
 
+/// How a parameter changes. tracked: not by the optimizer, but by what layers add to its "gradient" in a step: the
+/// running statistics of batch normalisation.
+enum class Update { trained, tracked };
+
 struct ParameterDeclaration {
   std::string name;
   ShardSpec shard;
   Initial initial;
   bool decay = false;  ///< weight decay applies (matrices, not norms and biases)
+  Update update = Update::trained;
 };
 
 /// One parameter, or several that were declared together and act as one matrix stacked along the first axis.
@@ -36,12 +41,13 @@ class Parameter {
   const std::string& name() const { return declarations_.front().name; }
   const std::vector<ParameterDeclaration>& parts() const { return declarations_; }
   Shape local_shape() const { return shape_; }
-  std::int64_t first() const { return first_; }  ///< first element in the arenas
+  bool trained() const { return declarations_.front().update == Update::trained; }
+  std::int64_t first() const { return first_; }  ///< first element in the arenas, those of its kind of update
   std::int64_t elements() const { return shape_.elements(); }
 
   Tensor value;     ///< f32 master
   Tensor gradient;  ///< f32
-  Tensor working;   ///< what layers compute with: bf16 copy, or `value` itself in fp32
+  Tensor working;   ///< what layers compute with: bf16 copy, or `value` itself in fp32 and where it is tracked
 
  private:
   friend class ParameterStore;
@@ -49,6 +55,9 @@ class Parameter {
   Shape shape_;
   std::int64_t first_ = 0;
 };
+
+/// What is kept beside the values, each with what comes before it.
+enum class TrainingState { none, gradients, first_moments, second_moments };
 
 /// All parameters of one rank. Layers declare while they are built; `allocate` then makes the arenas and fills them.
 class ParameterStore {
@@ -59,17 +68,22 @@ class ParameterStore {
   /// Parameters that lie next to each other and act as one [sum of rows, columns] (or [sum]) tensor.
   Parameter* declare_joined(std::vector<ParameterDeclaration> declarations);
 
-  /// Makes and initialises the arenas; working copies are of `working_type` (f32: no copy). Gradients and the
-  /// optimizer's moments are made only when `with_training_state`.
-  void allocate(Backend& backend, DType working_type, std::uint64_t seed, bool with_training_state = true);
+  /// Makes and initialises the arenas; working copies are of `working_type` (f32: no copy).
+  void allocate(Backend& backend, DType working_type, std::uint64_t seed,
+                TrainingState state = TrainingState::second_moments);
 
   std::deque<Parameter>& parameters() { return parameters_; }
   const std::deque<Parameter>& parameters() const { return parameters_; }
-  /// Elements of the arenas, padding between parameters included.
+  /// Elements of the arenas of trained parameters, padding between parameters included.
   std::int64_t elements() const { return elements_; }
 
-  /// Whole arenas, f32 [elements]; working is empty in fp32.
+  /// Whole arenas, f32 [elements]; working is empty in fp32, the others where no such state was asked for.
   Tensor values, gradients, first_moments, second_moments, working;
+  /// Arenas of tracked parameters, f32; empty where there are none.
+  Tensor tracked_values, tracked_gradients;
+  /// Adds the tracked parameters' gradients to their values, and clears them: at the end of a step, when they are
+  /// summed over the ranks.
+  void update_tracked(Backend& backend);
   /// Copies values into working after values were loaded.
   void refresh_working(Backend& backend);
 
@@ -79,12 +93,13 @@ class ParameterStore {
     bool decay = false;
     bool counted = false;  ///< this rank's copy is the one that global sums count (replica 0)
   };
-  /// The arenas cut into as few ranges as possible.
+  /// The arenas of trained parameters cut into as few ranges as possible.
   std::vector<Range> ranges() const;
 
  private:
   std::deque<Parameter> parameters_;
   std::int64_t elements_ = 0;
+  std::int64_t tracked_elements_ = 0;
 };
 
 }  // namespace trireme

@@ -1,5 +1,6 @@
 // Batch normalisation (Ioffe and Szegedy 2015). Memory-bound: every step reads its images once.
 #include <array>
+#include <cmath>
 #include <type_traits>
 
 #include "kernels/convolution_shape.h"
@@ -65,6 +66,17 @@ void sum_rows(Backend& backend, int threads, const BatchNormSizes& sizes, Tensor
   });
 }
 
+struct Moments {
+  double mean, variance;
+};
+
+/// From the sums of `count` distances to the shift and of their squares.
+Moments moments_of(double sum, double squares, double shift, double count) {
+  const double distance = sum / count;
+  const double variance = squares / count - distance * distance;
+  return {shift + distance, variance < 0.0 ? 0.0 : variance};  // rounding may go below 0; NaN stays
+}
+
 /// Calls body with std::true_type or std::false_type: loops without a branch for what is off.
 template <typename Body>
 void for_flag(bool flag, const Body& body) {
@@ -93,6 +105,28 @@ void CpuBackend::batch_norm_statistics(const BatchNormStatisticsArgs& args) {
       return Terms{distance, distance * distance};
     });
   });
+}
+
+void CpuBackend::batch_norm_moments(const BatchNormMomentsArgs& args) {
+  const std::int64_t channels = sizes_of(args).channels;
+  BatchNormMomentsArgs a = args;
+  const float* totals = data_or_null<float>(args.totals);
+  const float* shift = totals != nullptr ? args.shift.data<float>() : nullptr;
+  const float* running_mean = data_or_null<float>(args.running_mean);
+  const float* running_variance = data_or_null<float>(args.running_variance);
+  float* track_mean = data_or_null<float>(a.track_mean);
+  float* track_variance = data_or_null<float>(a.track_variance);
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const Moments moments = totals != nullptr ? moments_of(totals[c], totals[channels + c], shift[c], args.count)
+                                              : Moments{running_mean[c], running_variance[c]};
+    a.mean.data<float>()[c] = static_cast<float>(moments.mean);
+    a.inverse_deviation.data<float>()[c] =
+        static_cast<float>(1.0 / std::sqrt(moments.variance + static_cast<double>(args.epsilon)));
+    if (track_mean == nullptr) continue;
+    const double unbiased = moments.variance * args.count / std::max(1.0, args.count - 1.0);
+    track_mean[c] += static_cast<float>(args.track_factor * (moments.mean - running_mean[c]));
+    track_variance[c] += static_cast<float>(args.track_factor * (unbiased - running_variance[c]));
+  }
 }
 
 void CpuBackend::batch_norm(const BatchNormArgs& args) {

@@ -1,6 +1,7 @@
 #include "kernels/adamw_step.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/elements.h"
+#include "kernels/cuda/optimizer.h"
 #include "kernels/cuda/state.h"
 
 namespace trireme {
@@ -9,14 +10,14 @@ namespace {
 
 struct Adamw {
   AdamwStep step;
+  GradientScale gradient_scale;
   float* value;
-  const float* gradient;
+  float* gradient;
   float* first;
   float* second;
-  __nv_bfloat16* working;               ///< null: no copy
-  const double* gradient_norm_squared;  ///< null: no clipping
-  double clip_norm;
+  __nv_bfloat16* working;          ///< null: no copy
   const std::int32_t* decay_mask;  ///< null: all elements decay
+  bool direction_only;             ///< the direction takes the gradient's place
   template <int width>
   struct Inputs {
     Piece<float, width> value, gradient, first, second;
@@ -28,8 +29,8 @@ struct Adamw {
   }
   template <int width>
   __device__ void store(std::int64_t at, Inputs<width> in) const {
-    const float scale = gradient_scale();
-    const float decay = decays(at) ? step.decay : 0.0F;
+    const float scale = gradient_scale.get();
+    const float decay = decays(decay_mask, at) ? step.decay : 0.0F;  // a bit is for 16 elements, so a piece has one
     Piece<__nv_bfloat16, width> copy;
     for (int i = 0; i < width; ++i) {
       const float g = in.gradient.values[i] * scale;
@@ -38,22 +39,15 @@ struct Adamw {
       in.first.values[i] = m;
       in.second.values[i] = v;
       const float denominator = sqrtf(v) * step.root_correction + step.epsilon;
-      in.value.values[i] -= step.rate * m / denominator + decay * in.value.values[i];
+      in.gradient.values[i] = step.rate * m / denominator + decay * in.value.values[i];
+      in.value.values[i] -= in.gradient.values[i];
       copy.values[i] = from_f32<__nv_bfloat16>(in.value.values[i]);
     }
     store_piece(first + at, in.first);
     store_piece(second + at, in.second);
+    if (direction_only) return store_piece(gradient + at, in.gradient);
     store_piece(value + at, in.value);
     if (working != nullptr) store_piece(working + at, copy);
-  }
-  /// A bit of the mask is for 16 elements, so a piece has one.
-  __device__ __forceinline__ bool decays(std::int64_t at) const {
-    return decay_mask == nullptr || (static_cast<unsigned>(decay_mask[at / 512]) >> (at / 16 % 32) & 1U) != 0;
-  }
-  __device__ __forceinline__ float gradient_scale() const {
-    if (gradient_norm_squared == nullptr) return 1.0F;
-    const double norm = sqrt(*gradient_norm_squared);
-    return norm > clip_norm ? static_cast<float>(clip_norm / norm) : 1.0F;
   }
 };
 
@@ -69,16 +63,15 @@ void CudaBackend::adamw(const AdamwArgs& args) {
   expect_elements("adamw second_moment", args.second_moment, count);
   if (!args.working.empty()) expect_elements("adamw working", args.working, count);
   if (!args.decay_mask.empty()) expect_elements("adamw decay_mask", args.decay_mask, (count + 511) / 512);
-  const bool clips = !args.gradient_norm_squared.empty() && args.clip_norm > 0.0;
   const Adamw operation = {.step = AdamwStep(args),
+                           .gradient_scale = GradientScale(args),
                            .value = writable<float>(args.value),
-                           .gradient = elements_of<float>(args.gradient),
+                           .gradient = writable<float>(args.gradient),
                            .first = writable<float>(args.first_moment),
                            .second = writable<float>(args.second_moment),
                            .working = writable<__nv_bfloat16>(args.working),
-                           .gradient_norm_squared = clips ? args.gradient_norm_squared.data<double>() : nullptr,
-                           .clip_norm = args.clip_norm,
-                           .decay_mask = args.decay_mask.empty() ? nullptr : args.decay_mask.data<std::int32_t>()};
+                           .decay_mask = args.decay_mask.empty() ? nullptr : args.decay_mask.data<std::int32_t>(),
+                           .direction_only = args.direction_only};
   const bool packed =
       at_packs({operation.value, operation.gradient, operation.first, operation.second, operation.working});
   for_elements<Pack<float>::size>(state_->compute.get(), count, packed, operation);

@@ -5,6 +5,7 @@
 #include "kernels/cuda/batch_norm.h"
 #include "kernels/cuda/columns.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/cuda/state.h"
 
@@ -72,6 +73,45 @@ struct GradientTerms {
   }
 };
 
+/// As BatchNormMomentsArgs has them; null where empty.
+struct MomentsOfChannels {
+  std::int64_t channels;
+  const float* totals;
+  const float* shift;
+  const float* running_mean;
+  const float* running_variance;
+  float* mean;
+  float* inverse_deviation;
+  float* track_mean;
+  float* track_variance;
+  double count, epsilon, track_factor;
+
+  __device__ __forceinline__ void at(std::int64_t c) const {
+    double center = 0.0;
+    double variance = 0.0;
+    if (totals != nullptr) {
+      const double distance = totals[c] / count;
+      center = shift[c] + distance;
+      variance = totals[channels + c] / count - distance * distance;
+      if (variance < 0.0) variance = 0.0;  // by rounding; NaN stays
+    } else {
+      center = running_mean[c];
+      variance = running_variance[c];
+    }
+    mean[c] = static_cast<float>(center);
+    inverse_deviation[c] = static_cast<float>(1.0 / sqrt(variance + epsilon));
+    if (track_mean == nullptr) return;
+    const double unbiased = variance * count / (count > 2.0 ? count - 1.0 : 1.0);
+    track_mean[c] += static_cast<float>(track_factor * (center - running_mean[c]));
+    track_variance[c] += static_cast<float>(track_factor * (unbiased - running_variance[c]));
+  }
+};
+
+__global__ void __launch_bounds__(warp_size) moments_of_channels(MomentsOfChannels moments) {
+  const std::int64_t channel = global_thread();
+  if (channel < moments.channels) moments.at(channel);
+}
+
 /// totals [2, channels] = the sums of `terms`.
 template <typename Terms>
 void set_totals(Backend& backend, cudaStream_t stream, const Terms& terms, const BatchNormSizes& sizes, Tensor totals) {
@@ -102,6 +142,24 @@ void CudaBackend::batch_norm_statistics(const BatchNormStatisticsArgs& args) {
       set_totals(*this, state_->compute.get(), MomentTerms<T, width>{x, shift, sizes.channels}, sizes, args.totals);
     });
   });
+}
+
+void CudaBackend::batch_norm_moments(const BatchNormMomentsArgs& args) {
+  const std::int64_t channels = sizes_of(args).channels;
+  if (channels == 0) return;
+  const MomentsOfChannels moments = {.channels = channels,
+                                     .totals = elements_of<float>(args.totals),
+                                     .shift = elements_of<float>(args.shift),
+                                     .running_mean = elements_of<float>(args.running_mean),
+                                     .running_variance = elements_of<float>(args.running_variance),
+                                     .mean = writable<float>(args.mean),
+                                     .inverse_deviation = writable<float>(args.inverse_deviation),
+                                     .track_mean = writable<float>(args.track_mean),
+                                     .track_variance = writable<float>(args.track_variance),
+                                     .count = args.count,
+                                     .epsilon = args.epsilon,
+                                     .track_factor = args.track_factor};
+  launch(moments_of_channels, blocks_for(channels, warp_size, channels), warp_size, state_->compute.get(), moments);
 }
 
 void CudaBackend::batch_norm_backward_statistics(const BatchNormBackwardStatisticsArgs& args) {

@@ -1,8 +1,9 @@
 // Softmax cross-entropy over a vocabulary that may be split between ranks. The logits are read once for the statistics
-// and overwritten once with their gradient. Vocabularies may have any size, so rows begin at any element: packs lie
-// between a few single elements.
+// and overwritten once with their gradient.
 #include <cfloat>
 
+#include "kernels/cross_entropy_shape.h"
+#include "kernels/cuda/aligned_rows.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/rows.h"
@@ -11,39 +12,6 @@
 namespace trireme {
 namespace cuda {
 namespace {
-
-constexpr int batch_packs = 4;                ///< 16-byte accesses that a thread has under way
-constexpr std::int64_t longest_short = 2048;  ///< elements of a row that a warp takes; longer ones get a block
-
-/// A row cut at 16-byte addresses.
-template <typename T>
-struct AlignedRow {
-  std::int64_t head;   ///< single elements in front of the packs
-  std::int64_t packs;  ///< they begin at element `head`
-  std::int64_t edges;  ///< single elements at both ends
-
-  __device__ __forceinline__ AlignedRow(const T* row, std::int64_t n) {
-    const auto past = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(row) % sizeof(Pack<T>) / sizeof(T));
-    const std::int64_t wanted = past == 0 ? 0 : Pack<T>::size - past;
-    head = wanted < n ? wanted : n;
-    packs = (n - head) / Pack<T>::size;
-    edges = n - packs * Pack<T>::size;
-  }
-  /// The place of single element `edge` in the row.
-  __device__ __forceinline__ std::int64_t place(std::int64_t edge) const {
-    return edge < head ? edge : edge + packs * Pack<T>::size;
-  }
-};
-
-/// body(count, first pack) for the packs of one of `group` threads: `count`, an integral constant, packs in strides of
-/// the group, a batch at a time and then the rest one by one.
-template <int group, typename Body>
-__device__ __forceinline__ void for_batches(std::int64_t packs, Body body) {
-  std::int64_t pack = threadIdx.x % group;
-  for (; pack + (batch_packs - 1) * group < packs; pack += batch_packs * group)
-    body(std::integral_constant<int, batch_packs>{}, pack);
-  for (; pack < packs; pack += group) body(std::integral_constant<int, 1>{}, pack);
-}
 
 /// Maximum and sum of exp(x - maximum) of the elements so far (Milakov and Gimelshein 2018).
 struct OnlineSum {
@@ -63,16 +31,18 @@ struct OnlineSum {
 template <int group, typename T>
 __global__ void __launch_bounds__(256)
     statistics_of_rows(const T* logits, const std::int32_t* targets, std::int64_t rows, std::int64_t n,
-                       std::int64_t first_token, float* statistics) {
+                       std::int64_t first_token, bool with_sum, float* statistics) {
   const std::int64_t row = std::int64_t{blockIdx.x} * (256 / group) + static_cast<int>(threadIdx.x) / group;
   if (row >= rows) return;
   const T* x = logits + row * n;
   const AlignedRow<T> cut(x, n);
   OnlineSum online;
+  double plain_sum = 0.0;
   for (std::int64_t edge = threadIdx.x % group; edge < cut.edges; edge += group) {
     const float value = to_f32(x[cut.place(edge)]);
     online.raise(value);
     online.add(value);
+    if (with_sum) plain_sum += value;
   }
   for_batches<group>(cut.packs, [&](auto count, std::int64_t first) {
     Pack<T> packs[count];
@@ -85,23 +55,31 @@ __global__ void __launch_bounds__(256)
     unrolled<count>([&](int i) {
       for (int j = 0; j < Pack<T>::size; ++j) online.add(to_f32(packs[i].values[j]));
     });
+    if (with_sum) {
+      unrolled<count>([&](int i) {
+        for (int j = 0; j < Pack<T>::size; ++j) plain_sum += to_f32(packs[i].values[j]);
+      });
+    }
   });
   const float maximum = block_maximum<group>(online.maximum);
   const float sum = block_sum<group>(online.sum * __expf(online.maximum - maximum));
+  if (with_sum) plain_sum = block_sum<group>(plain_sum);
   if (threadIdx.x % group != 0) return;
   const std::int64_t target = targets[row] - first_token;
+  if (with_sum) statistics[3 * rows + row] = static_cast<float>(plain_sum);
   statistics[row] = maximum;
   statistics[rows + row] = sum;
   statistics[2 * rows + row] = targets[row] >= 0 && target >= 0 && target < n ? to_f32(x[target]) : 0.0F;
 }
 
 __global__ void __launch_bounds__(256)
-    losses_of_rows(const float* statistics, const std::int32_t* targets, std::int64_t rows, std::int64_t parts,
-                   float* log_sum_exp, float* losses) {
+    losses_of_rows(const float* statistics, const std::int32_t* targets, CrossEntropySizes sizes,
+                   LabelSmoothing smoothing, float* log_sum_exp, float* losses) {
   const std::int64_t row = global_thread();
-  if (row >= rows) return;
+  const std::int64_t parts = sizes.parts;
+  if (row >= sizes.rows) return;
   const auto statistic = [&](std::int64_t part, int which) -> double {
-    return statistics[(part * 3 + which) * rows + row];
+    return statistics[(part * sizes.kinds + which) * sizes.rows + row];
   };
   double maximum = statistic(0, 0);
   for (std::int64_t part = 1; part < parts; ++part) maximum = fmax(maximum, statistic(part, 0));
@@ -112,18 +90,29 @@ __global__ void __launch_bounds__(256)
     target_logit += statistic(part, 2);
   }
   const double result = maximum + log(sum);
+  double expected_logit = target_logit;
+  if (smoothing.amount > 0.0F) {
+    double total = 0.0;
+    for (std::int64_t part = 0; part < parts; ++part) total += statistic(part, 3);
+    expected_logit += smoothing.amount * (total / static_cast<double>(smoothing.classes) - target_logit);
+  }
   log_sum_exp[row] = static_cast<float>(result);
-  losses[row] = targets[row] < 0 ? 0.0F : static_cast<float>(result - target_logit);
+  losses[row] = targets[row] < 0 ? 0.0F : static_cast<float>(result - expected_logit);
 }
 
 /// What becomes of the logits of one row.
 struct Gradient {
   float log_sum_exp, scale;
   std::int64_t target;  ///< outside the row where another rank holds it
+  SmoothTarget smooth;
 
-  __device__ __forceinline__ float at(float logit) const { return __expf(logit - log_sum_exp) * scale; }
-  /// (p - 1) * scale, from the unrounded probability: 1 - p loses too much where p is near 1.
-  __device__ __forceinline__ float at_target(float logit) const { return expm1f(logit - log_sum_exp) * scale; }
+  __device__ __forceinline__ float at(float logit) const {
+    return (__expf(logit - log_sum_exp) - smooth.everywhere) * scale;
+  }
+  /// (p - 1 + missing) * scale, from the unrounded probability: 1 - p loses too much where p is near 1.
+  __device__ __forceinline__ float at_target(float logit) const {
+    return (expm1f(logit - log_sum_exp) + smooth.missing) * scale;
+  }
 
   template <typename T>
   __device__ __forceinline__ Pack<T> of(const Pack<T>& logits, std::int64_t first) const {
@@ -139,13 +128,13 @@ struct Gradient {
 template <int group, typename T>
 __global__ void __launch_bounds__(256)
     gradients_of_rows(T* logits, const std::int32_t* targets, const float* log_sum_exp, std::int64_t rows,
-                      std::int64_t n, std::int64_t first_token, float scale) {
+                      std::int64_t n, std::int64_t first_token, SmoothTarget smooth, float scale) {
   const std::int64_t row = std::int64_t{blockIdx.x} * (256 / group) + static_cast<int>(threadIdx.x) / group;
   if (row >= rows) return;
   T* x = logits + row * n;
   const AlignedRow<T> cut(x, n);
   const bool ignored = targets[row] < 0;
-  const Gradient gradient{log_sum_exp[row], scale, targets[row] - first_token};
+  const Gradient gradient{log_sum_exp[row], scale, targets[row] - first_token, smooth};
   for (std::int64_t edge = threadIdx.x % group; edge < cut.edges; edge += group) {
     const std::int64_t place = cut.place(edge);
     const float logit = to_f32(x[place]);
@@ -162,58 +151,45 @@ __global__ void __launch_bounds__(256)
   });
 }
 
-/// Calls function(group) with the threads that take a row of n elements, an integral constant.
-template <typename Function>
-void for_group(std::int64_t n, Function function) {
-  if (n <= longest_short) return function(std::integral_constant<int, warp_size>{});
-  function(std::integral_constant<int, 256>{});
-}
-
 }  // namespace
 }  // namespace cuda
 
 using namespace cuda;
 
 void CudaBackend::cross_entropy_statistics(const CrossEntropyStatisticsArgs& args) {
-  const std::int64_t rows = args.logits.shape().rows();
-  const std::int64_t n = args.logits.shape().columns();
-  expect_elements("cross_entropy targets", args.targets, rows);
-  expect_elements("cross_entropy statistics", args.statistics, 3 * rows);
+  const CrossEntropySizes sizes = sizes_of(args);
+  const std::int64_t rows = sizes.rows;
+  const std::int64_t n = sizes.columns;
   if (rows == 0) return;
   for_type(args.logits.dtype(), [&](auto type) {
     using T = decltype(type);
     for_group(n, [&](auto group) {
       launch(statistics_of_rows<group, T>, blocks_for(rows, 256 / group, rows), 256, state_->compute.get(),
              elements_of<T>(args.logits), args.targets.data<std::int32_t>(), rows, n, args.first_token,
-             writable<float>(args.statistics));
+             sizes.kinds == 4, writable<float>(args.statistics));
     });
   });
 }
 
 void CudaBackend::cross_entropy_loss(const CrossEntropyLossArgs& args) {
-  const std::int64_t rows = args.targets.elements();
-  if (rows == 0) return;
-  const std::int64_t parts = args.statistics.elements() / (3 * rows);
-  expect_elements("cross_entropy statistics", args.statistics, parts * 3 * rows);
-  expect_elements("cross_entropy log_sum_exp", args.log_sum_exp, rows);
-  expect_elements("cross_entropy losses", args.losses, rows);
-  launch(losses_of_rows, blocks_for(rows, 256, rows), 256, state_->compute.get(), elements_of<float>(args.statistics),
-         args.targets.data<std::int32_t>(), rows, parts, writable<float>(args.log_sum_exp),
-         writable<float>(args.losses));
+  const CrossEntropySizes sizes = sizes_of(args);
+  if (sizes.rows == 0) return;
+  launch(losses_of_rows, blocks_for(sizes.rows, 256, sizes.rows), 256, state_->compute.get(),
+         elements_of<float>(args.statistics), args.targets.data<std::int32_t>(), sizes, args.smoothing,
+         writable<float>(args.log_sum_exp), writable<float>(args.losses));
 }
 
 void CudaBackend::cross_entropy_gradient(const CrossEntropyGradientArgs& args) {
-  const std::int64_t rows = args.logits.shape().rows();
-  const std::int64_t n = args.logits.shape().columns();
-  expect_elements("cross_entropy targets", args.targets, rows);
-  expect_elements("cross_entropy log_sum_exp", args.log_sum_exp, rows);
+  const CrossEntropySizes sizes = sizes_of(args);
+  const std::int64_t rows = sizes.rows;
+  const std::int64_t n = sizes.columns;
   if (rows * n == 0) return;
   for_type(args.logits.dtype(), [&](auto type) {
     using T = decltype(type);
     for_group(n, [&](auto group) {
       launch(gradients_of_rows<group, T>, blocks_for(rows, 256 / group, rows), 256, state_->compute.get(),
              writable<T>(args.logits), args.targets.data<std::int32_t>(), elements_of<float>(args.log_sum_exp), rows, n,
-             args.first_token, args.scale);
+             args.first_token, SmoothTarget(args.smoothing), args.scale);
     });
   });
 }

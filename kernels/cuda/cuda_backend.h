@@ -44,11 +44,14 @@ class CudaBackend final : public Backend {
   void cross_entropy_statistics(const CrossEntropyStatisticsArgs& args) override;
   void cross_entropy_loss(const CrossEntropyLossArgs& args) override;
   void cross_entropy_gradient(const CrossEntropyGradientArgs& args) override;
+  void target_places(const TargetPlacesArgs& args) override;
+  void add_hits(const HitsArgs& args) override;
   void dropout(const DropoutArgs& args) override;
   void convolution(const ConvolutionArgs& args) override;
   void convolution_backward_data(const ConvolutionBackwardDataArgs& args) override;
   void convolution_backward_filter(const ConvolutionBackwardFilterArgs& args) override;
   void batch_norm_statistics(const BatchNormStatisticsArgs& args) override;
+  void batch_norm_moments(const BatchNormMomentsArgs& args) override;
   void batch_norm(const BatchNormArgs& args) override;
   void batch_norm_backward_statistics(const BatchNormBackwardStatisticsArgs& args) override;
   void batch_norm_backward(const BatchNormBackwardArgs& args) override;
@@ -58,7 +61,9 @@ class CudaBackend final : public Backend {
   void add_sum(const Tensor& x, double factor, Tensor out) override;
   void add_sum_of_squares(const Tensor& x, Tensor out) override;
   void add_count(const Tensor& targets, Tensor out) override;
+  void add_segment_squares(const Tensor& x, const Tensor& tiles, Tensor out) override;
   void adamw(const AdamwArgs& args) override;
+  void sgd(const SgdArgs& args) override;
   void cast(const Tensor& from, Tensor to) override;
   void zero(Tensor out) override;
 

@@ -21,6 +21,8 @@ void GradientReducer::block_ready(int block) {
 
 void GradientReducer::finish() {
   if (data_.size() > 1 && sent_from_ > 0) send(0, sent_from_);
+  if (data_.size() > 1 && !store_.tracked_gradients.empty())
+    requests_.push_back(data_.all_reduce(store_.tracked_gradients, Reduction::sum));
   for (Request& request : requests_) request.wait();
   requests_.clear();
   sent_from_ = store_.elements();

@@ -22,7 +22,7 @@ class GradientReducer {
   /// The gradients of `block` and of all blocks after it are complete. Starts what fills a bucket; lets what is under
   /// way progress.
   void block_ready(int block);
-  /// Sends what is left and waits for all.
+  /// Sends what is left, what is tracked included, and waits for all.
   void finish();
 
  private:

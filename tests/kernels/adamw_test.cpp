@@ -84,6 +84,39 @@ TEST_P(Adamw, ScalesDownGradientsAboveTheClippingNormOnly) {
   }
 }
 
+TEST_P(Adamw, ScalesGradientsBeforeItClips) {
+  for (const auto& [norm, scale] : {std::pair{8.0, 1.25}, {2.0, 5.0}, {0.0, 5.0}}) {
+    AdamwArgs args = arguments(37);
+    args.gradient_scale = 5.0;
+    args.gradient_norm_squared = tensor_of({1}, DType::f64, {norm * norm});
+    args.clip_norm = 2.0;
+    State wanted = state_of(args);
+    adamw_reference(wanted, values(args.gradient), args, scale);
+    backend().adamw(args);
+    expect_state(args, wanted);
+  }
+}
+
+TEST_P(Adamw, TheDirectionAloneLeavesTheValue) {
+  for (const std::int64_t count : {5, 5000}) {
+    AdamwArgs args = arguments(count);
+    args.working = random_tensor({count}, DType::bf16, 6);
+    const Values working = values(args.working);
+    args.learning_rate = 1.0;
+    args.direction_only = true;
+    const State before = state_of(args);
+    State wanted = before;
+    adamw_reference(wanted, values(args.gradient), args, 1.0);
+    Values direction = before.value;
+    for (std::size_t i = 0; i < direction.size(); ++i) direction[i] -= wanted.value[i];
+    wanted.value = before.value;
+    backend().adamw(args);
+    expect_state(args, wanted);
+    expect_close_f32(args.gradient, direction);
+    EXPECT_EQ(values(args.working), working);
+  }
+}
+
 TEST_P(Adamw, ClipNormZeroDoesNotClip) {
   AdamwArgs args = arguments(37);
   args.gradient_norm_squared = tensor_of({1}, DType::f64, {1e6});

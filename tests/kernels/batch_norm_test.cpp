@@ -134,6 +134,71 @@ TEST_P(BatchNorm, VarianceIsAccurateFarFromZero) {
   expect_values_close(moments.inverse_deviation, wanted.inverse_deviation, 1e-5);
 }
 
+TEST_P(BatchNorm, MomentsComeFromTheSumsAndAreTracked) {
+  constexpr std::int64_t channels = 67;
+  const Tensor x = random({50, channels}, 1, 2.0);
+  BatchNormMomentsArgs args;
+  args.running_mean = args.shift = random_tensor({channels}, DType::f32, 2);
+  args.running_variance = random_tensor({channels}, DType::f32, 3);
+  args.totals = tensor_of({2, channels}, DType::f32, totals_of(x, args.shift));
+  args.count = 50;
+  args.epsilon = static_cast<float>(epsilon);
+  args.mean = empty({channels}, DType::f32);
+  args.inverse_deviation = empty({channels}, DType::f32);
+  args.track_mean = random_tensor({channels}, DType::f32, 4);
+  args.track_variance = random_tensor({channels}, DType::f32, 5);
+  args.track_factor = 0.25;
+  const Moments wanted = moments_reference(values(x), channels);
+  Values track_mean = values(args.track_mean);
+  Values track_variance = values(args.track_variance);
+  for (std::size_t c = 0; c < channels; ++c) {
+    const double variance = std::pow(wanted.inverse_deviation[c], -2) - epsilon;
+    track_mean[c] += 0.25 * (wanted.mean[c] - values(args.running_mean)[c]);
+    track_variance[c] += 0.25 * (variance * 50.0 / 49.0 - values(args.running_variance)[c]);
+  }
+  backend().batch_norm_moments(args);
+  expect_close_f32(args.mean, wanted.mean);
+  expect_close_f32(args.inverse_deviation, wanted.inverse_deviation);
+  expect_close_f32(args.track_mean, track_mean);
+  expect_close_f32(args.track_variance, track_variance);
+
+  args.track_mean = args.track_variance = Tensor();
+  args.mean = empty({channels}, DType::f32);
+  backend().batch_norm_moments(args);
+  expect_close_f32(args.mean, wanted.mean);
+}
+
+TEST_P(BatchNorm, WithoutSumsTheRunningStatisticsAreTaken) {
+  BatchNormMomentsArgs args;
+  args.running_mean = random_tensor({5}, DType::f32, 2);
+  args.running_variance = tensor_of({5}, DType::f32, {0.0, 0.25, 1.0, 4.0, 100.0});
+  args.epsilon = static_cast<float>(epsilon);
+  args.mean = empty({5}, DType::f32);
+  args.inverse_deviation = empty({5}, DType::f32);
+  backend().batch_norm_moments(args);
+  EXPECT_EQ(values(args.mean), values(args.running_mean));
+  Values wanted = values(args.running_variance);
+  for (double& value : wanted) value = 1.0 / std::sqrt(value + epsilon);
+  expect_close_f32(args.inverse_deviation, wanted);
+  args.track_mean = args.track_variance = random_tensor({5}, DType::f32, 3);
+  EXPECT_THROW(backend().batch_norm_moments(args), Error) << "nothing to track";
+  args.track_mean = Tensor();
+  args.running_mean = Tensor();
+  EXPECT_THROW(backend().batch_norm_moments(args), Error);
+}
+
+TEST_P(BatchNorm, VarianceOfEqualValuesIsNotNegative) {
+  BatchNormMomentsArgs args;
+  args.shift = tensor_of({2}, DType::f32, {0.0, 0.0});
+  args.totals = tensor_of({2, 2}, DType::f32, {30.0, std::nan(""), 89.9999, 1.0});  // of ten times 3, rounded down
+  args.count = 10;
+  args.mean = empty({2}, DType::f32);
+  args.inverse_deviation = empty({2}, DType::f32);
+  backend().batch_norm_moments(args);
+  EXPECT_NEAR(values(args.inverse_deviation)[0], 1.0 / std::sqrt(epsilon), 0.01);
+  EXPECT_TRUE(std::isnan(values(args.inverse_deviation)[1]));
+}
+
 TEST_P(BatchNorm, ForwardMatchesTheReference) {
   for (const Shape& shape : shapes) {
     for (const bool with_residual : {false, true}) {

@@ -7,7 +7,8 @@ struct Reference {
   Values log_sum_exp, losses, gradient;
 };
 
-Reference cross_entropy_reference(const Values& logits, const Values& targets, double scale) {
+/// smoothing: the share of the target that all classes have alike.
+Reference cross_entropy_reference(const Values& logits, const Values& targets, double scale, double smoothing = 0.0) {
   const std::size_t n = logits.size() / targets.size();
   Reference result;
   for (std::size_t row = 0; row < targets.size(); ++row) {
@@ -18,10 +19,12 @@ Reference cross_entropy_reference(const Values& logits, const Values& targets, d
     const double log_sum = maximum + std::log(sum);
     const bool counts = targets[row] >= 0.0;
     result.log_sum_exp.push_back(log_sum);
-    result.losses.push_back(counts ? log_sum - x[static_cast<std::size_t>(targets[row])] : 0.0);
+    result.losses.push_back(0.0);
     for (std::size_t i = 0; i < n; ++i) {
       const double one_hot = static_cast<double>(i) == targets[row] ? 1.0 : 0.0;
-      result.gradient.push_back(counts ? (std::exp(x[i] - log_sum) - one_hot) * scale : 0.0);
+      const double target = (1.0 - smoothing) * one_hot + smoothing / static_cast<double>(n);
+      if (counts) result.losses.back() += target * (log_sum - x[i]);
+      result.gradient.push_back(counts ? (std::exp(x[i] - log_sum) - target) * scale : 0.0);
     }
   }
   return result;
@@ -46,11 +49,13 @@ class CrossEntropy : public KernelTest {
 
   /// All three steps over a vocabulary cut into `parts` equal pieces, against the reference over the whole.
   static void check(std::int64_t rows, std::int64_t vocabulary, std::int64_t parts, const Values& targets,
-                    const Values& whole) {
+                    const Values& whole, float smoothing = 0.0F) {
     const float scale = 0.25F;
-    const Reference wanted = cross_entropy_reference(whole, targets, scale);
+    const Reference wanted = cross_entropy_reference(whole, targets, scale, static_cast<double>(smoothing));
+    const LabelSmoothing smooth = {smoothing, vocabulary};
+    const std::int64_t kinds = smoothing > 0.0F ? 4 : 3;
     const Tensor target_tensor = tensor_of({rows}, DType::i32, targets);
-    const Tensor statistics = empty({parts, 3, rows}, DType::f32);
+    const Tensor statistics = empty({parts, kinds, rows}, DType::f32);
     const std::int64_t n = vocabulary / parts;
     std::vector<Tensor> logits;
     for (std::int64_t part = 0; part < parts; ++part) {
@@ -58,16 +63,16 @@ class CrossEntropy : public KernelTest {
                                  columns_of(whole, static_cast<std::size_t>(vocabulary),
                                             static_cast<std::size_t>(part * n), static_cast<std::size_t>(n))));
       backend().cross_entropy_statistics(
-          {logits.back(), target_tensor, part * n, statistics.view(part * 3 * rows, {3, rows})});
+          {logits.back(), target_tensor, part * n, statistics.view(part * kinds * rows, {kinds, rows})});
     }
     const Tensor log_sum_exp = empty({rows}, DType::f32);
     const Tensor losses = empty({rows}, DType::f32);
-    backend().cross_entropy_loss({statistics, target_tensor, log_sum_exp, losses});
+    backend().cross_entropy_loss({statistics, target_tensor, log_sum_exp, losses, smooth});
     expect_close_f32(log_sum_exp, wanted.log_sum_exp);
     expect_close_f32(losses, wanted.losses);
     for (std::int64_t part = 0; part < parts; ++part) {
       const Tensor& mine = logits[static_cast<std::size_t>(part)];
-      backend().cross_entropy_gradient({mine, target_tensor, log_sum_exp, part * n, scale});
+      backend().cross_entropy_gradient({mine, target_tensor, log_sum_exp, part * n, scale, smooth});
       expect_close(mine, columns_of(wanted.gradient, static_cast<std::size_t>(vocabulary),
                                     static_cast<std::size_t>(part * n), static_cast<std::size_t>(n)));
     }
@@ -83,6 +88,22 @@ TEST_P(CrossEntropy, MatchesTheReferenceForAnySplitOfTheVocabulary) {
        {std::pair<std::int64_t, std::int64_t>{1, 6}, {13, 42}, {6, 6 * 1031}, {3, 6 * 1360}})
     for (const std::int64_t parts : {1, 2, 6})
       check(rows, vocabulary, parts, random_targets(rows, vocabulary), rounded(rows, vocabulary, 3.0));
+}
+
+TEST_P(CrossEntropy, SmoothedTargetsMatchTheReferenceForAnySplitOfTheVocabulary) {
+  for (const auto& [rows, vocabulary] : {std::pair<std::int64_t, std::int64_t>{1, 6}, {13, 42}, {3, 6 * 1031}})
+    for (const std::int64_t parts : {1, 2, 6})
+      for (const float smoothing : {0.1F, 0.5F})
+        check(rows, vocabulary, parts, random_targets(rows, vocabulary), rounded(rows, vocabulary, 3.0), smoothing);
+}
+
+TEST_P(CrossEntropy, SmoothingNeedsTheSumsOfTheLogits) {
+  const Tensor statistics = random_tensor({2, 3, 5}, DType::f32, 1);
+  const Tensor targets = tensor_of({5}, DType::i32, Values(5, 0.0));
+  const Tensor out = empty({5}, DType::f32);
+  EXPECT_THROW(backend().cross_entropy_loss({statistics, targets, out, out, {0.1F, 10}}), Error);
+  EXPECT_THROW(backend().cross_entropy_loss({statistics.reshape({5, 6}), targets, out, out}), Error);
+  EXPECT_THROW(backend().cross_entropy_loss({statistics, targets, out, out, {1.0F, 10}}), Error);
 }
 
 TEST_P(CrossEntropy, AVocabularyOfOneTokenIsCertain) { check(3, 1, 1, {0.0, 0.0, -1.0}, {4.0, -2.0, 1.0}); }

@@ -92,5 +92,24 @@ TEST(GradientReducer, SendsBucketsFromTheEndAndEveryElementOnce) {
   }
 }
 
+TEST(GradientReducer, SumsWhatIsTrackedAtTheEnd) {
+  const auto backend = make_cpu_backend(1);
+  ParameterStore store;
+  const Build build{.store = store};
+  store.declare(build.replicated("a", {16}, Initial::zero(), false));
+  ParameterDeclaration tracked = build.replicated("b", {5}, Initial::zero(), false);
+  tracked.update = Update::tracked;
+  store.declare(tracked);
+  store.allocate(*backend, DType::f32, 1);
+  EXPECT_EQ(store.elements(), 16);
+  RecordingCommunicator data(store.tracked_gradients.data<float>());
+  GradientReducer reducer(data, store, {0});
+  reducer.block_ready(0);
+  EXPECT_TRUE(data.ranges.empty());
+  reducer.finish();
+  ASSERT_EQ(data.ranges.size(), 2U);
+  EXPECT_EQ(data.ranges[1], (std::pair<std::int64_t, std::int64_t>{0, 16})) << "5 elements and their padding";
+}
+
 }  // namespace
 }  // namespace trireme
