@@ -10,6 +10,7 @@
 #include "io/pack_text.h"
 #include "model/arch/gpt.h"
 #include "model/optim/learning_rate.h"
+#include "model/optim/optimizer.h"
 #include "model/pipeline/schedule.h"
 
 namespace trireme {
@@ -39,14 +40,29 @@ struct TrainOptions {
 };
 
 struct OptimizerOptions {
-  std::string name = "adamw";
+  OptimizerKind name = OptimizerKind::adamw;
   double learning_rate = 6e-4;
   double min_learning_rate = 6e-5;
   std::int64_t warmup_steps = 100;
   DecayKind decay = DecayKind::cosine;
   double weight_decay = 0.1;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
+  double momentum = 0.9;
+  bool nesterov = false;
+  double trust_coefficient = 0.001;
   double clip_norm = 1.0;  ///< 0: no clipping
+
+  UpdateRule rule() const {
+    return {.kind = name,
+            .beta1 = beta1,
+            .beta2 = beta2,
+            .epsilon = epsilon,
+            .weight_decay = weight_decay,
+            .clip_norm = clip_norm,
+            .momentum = momentum,
+            .nesterov = nesterov,
+            .trust_coefficient = trust_coefficient};
+  }
 };
 
 struct ParallelOptions {

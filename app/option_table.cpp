@@ -82,7 +82,11 @@ void declare_training(std::vector<Option>& options) {
 
   SectionTable{options, "optimizer", &Configuration::optimizer}
       .used_by(for_train)
-      .choice("name", &OptimizerOptions::name, "optimizer", {"adamw"})
+      .choice<OptimizerKind>("name", &OptimizerOptions::name, "optimizer; lars and lamb are for large batches",
+                             {{"adamw", OptimizerKind::adamw},
+                              {"sgd", OptimizerKind::sgd},
+                              {"lars", OptimizerKind::lars},
+                              {"lamb", OptimizerKind::lamb}})
       .number("learning_rate", &OptimizerOptions::learning_rate, "highest learning rate")
       .number("min_learning_rate", &OptimizerOptions::min_learning_rate, "learning rate at the end of the decay")
       .number("warmup_steps", &OptimizerOptions::warmup_steps, "steps until the highest learning rate")
@@ -90,9 +94,13 @@ void declare_training(std::vector<Option>& options) {
           "decay", &OptimizerOptions::decay, "learning rate after the warm-up",
           {{"constant", DecayKind::constant}, {"linear", DecayKind::linear}, {"cosine", DecayKind::cosine}})
       .number("weight_decay", &OptimizerOptions::weight_decay, "of matrices, not of biases and norms")
-      .number("beta1", &OptimizerOptions::beta1, "decay of the first moment", share)
-      .number("beta2", &OptimizerOptions::beta2, "decay of the second moment", share)
-      .number("epsilon", &OptimizerOptions::epsilon, "added to the denominator", {.low = 0, .above = true})
+      .number("beta1", &OptimizerOptions::beta1, "adamw, lamb: decay of the first moment", share)
+      .number("beta2", &OptimizerOptions::beta2, "adamw, lamb: decay of the second moment", share)
+      .number("epsilon", &OptimizerOptions::epsilon, "adamw, lamb: added to the denominator", {.low = 0, .above = true})
+      .number("momentum", &OptimizerOptions::momentum, "sgd, lars: of the velocity", share)
+      .flag("nesterov", &OptimizerOptions::nesterov, "sgd, lars: look ahead along the velocity")
+      .number("trust_coefficient", &OptimizerOptions::trust_coefficient,
+              "lars: step of a layer, as a share of its norm", {.low = 0, .above = true})
       .number("clip_norm", &OptimizerOptions::clip_norm, "largest norm of the gradient; 0: no clipping");
 }
 

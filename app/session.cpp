@@ -123,8 +123,9 @@ void Session::make_stage() {
   }
   if (!stage_.first()) stage_.input = architecture_.blocks[first - 1].output;
   if (!stage_.last()) stage_.output = architecture_.blocks[end - 1].output;
-  store_.allocate(*backend_, type(), configuration_.train.seed,
-                  purpose_ == Purpose::training ? TrainingState::second_moments : TrainingState::none);
+  store_.allocate(
+      *backend_, type(), configuration_.train.seed,
+      purpose_ == Purpose::training ? training_state_of(configuration_.optimizer.rule()) : TrainingState::none);
   list_held();
   make_shared_copies(boundaries);
 }

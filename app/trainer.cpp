@@ -81,12 +81,8 @@ Trainer::Trainer(Session& session, DataSet& data, std::int64_t steps_done)
                 make_schedule(session.configuration().parallel.schedule, session.layout().pipeline,
                               microbatches_per_step(session))),
       reducer_(session.data(), session.store(), session.block_first()),
-      optimizer_(session.backend(), session.store(),
-                 {.beta1 = session.configuration().optimizer.beta1,
-                  .beta2 = session.configuration().optimizer.beta2,
-                  .epsilon = session.configuration().optimizer.epsilon,
-                  .weight_decay = session.configuration().optimizer.weight_decay,
-                  .clip_norm = session.configuration().optimizer.clip_norm}),
+      optimizer_(make_optimizer(session.backend(), session.store(), session.tensor(),
+                                session.configuration().optimizer.rule())),
       expected_targets_(session.configuration().train.global_batch * session.architecture().targets_per_sample),
       metrics_(static_cast<std::int64_t>(session.architecture().metrics.size())),
       totals_(session.backend().allocate({2 * metrics_ + 1}, DType::f64)),
@@ -108,8 +104,8 @@ StepResult Trainer::step(const std::function<Votes()>& vote) {
   }
   result.data_wait_seconds = loader_.last_wait();
   accumulate_or_replay();
-  agree(result, vote ? vote() : Votes{});
-  optimizer_.step(step_, result.learning_rate, totals_.view(2 * metrics_, {1}));
+  const double scale = agree(result, vote ? vote() : Votes{});
+  optimizer_->step(step_, result.learning_rate, totals_.view(2 * metrics_, {1}), scale);
   result.seconds = now() - start;
   return result;
 }
@@ -125,7 +121,7 @@ void Trainer::accumulate() {
   executor_.run(context, microbatches_, totals_.view(0, {metrics_, 2}));
   reducer_.finish();
   session_.reduce_shared_gradients();
-  optimizer_.add_gradient_norm_squared(totals_.view(2 * metrics_, {1}));
+  optimizer_->add_gradient_norm_squared(totals_.view(2 * metrics_, {1}));
 }
 
 void Trainer::accumulate_or_replay() {

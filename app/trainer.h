@@ -61,7 +61,7 @@ class Trainer {
   Loader loader_;
   PipelineExecutor executor_;
   GradientReducer reducer_;
-  Adamw optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   std::vector<Microbatch> microbatches_;  ///< of the step; in the same memory in every step
   double expected_targets_;               ///< of a step, over all ranks
   std::int64_t metrics_;                  ///< how many the last block returns

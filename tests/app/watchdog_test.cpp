@@ -1,9 +1,9 @@
 // Runs of the built executable in which a rank no longer goes on. What is done to them is seen in /proc, their progress
 // in the metrics file.
 #include <gmock/gmock.h>
-#include <csignal>
 
 #include <chrono>
+#include <csignal>
 
 #include "tests/app/job.h"
 #include "tests/app/training_support.h"

@@ -32,11 +32,12 @@ own_namespaces() {
   mount -t tmpfs -o mode=755 tmpfs "$folder"
 }
 
-# node_run NODE COMMAND...: runs it on a node, whose folder for temporary files is its own
+# node_run NODE COMMAND...: runs it on a node. Its folder for temporary files is its own; and so is its shared memory, in
+# which Open MPI names files after host and job: those of another cluster have the same names.
 node_run() {
   # shellcheck disable=SC2016  # the words of the inner shell
   nsenter --net=/run/netns/"$1" unshare --uts --mount \
-    sh -c 'hostname "$0" && mount -t tmpfs tmpfs "$TMPDIR" && exec "$@"' "$@"
+    sh -c 'hostname "$0" && mount -t tmpfs tmpfs "$TMPDIR" && mount -t tmpfs tmpfs /dev/shm && exec "$@"' "$@"
 }
 
 add_node() {
