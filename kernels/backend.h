@@ -14,7 +14,8 @@
 namespace trireme {
 
 enum class DeviceKind { cpu, cuda };
-enum class Activation { none, gelu, silu };  ///< gelu is the tanh approximation of GPT-2
+/// gelu is the tanh approximation of GPT-2; hard_swish(x) = x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019).
+enum class Activation { none, gelu, silu, relu, hard_swish };
 enum class NormKind { layer, rms };
 
 /// out = activation(a' b' + bias), a' [m, k], b' [k, n], out [m, n]; operands may be stored transposed.
@@ -68,6 +69,9 @@ struct AttentionArgs {
   Tensor qkv;          ///< f [batch, time, (heads + 2 kv heads) * head_size]
   Tensor out;          ///< f [batch, time, heads * head_size]
   Tensor log_sum_exp;  ///< f32 [batch, heads, time]
+  /// i32 [batch], at most time, or empty: queries, keys and values at positions >= lengths[b] take no part, their rows
+  /// of out and their gradients are 0.
+  Tensor lengths;
 };
 
 struct AttentionBackwardArgs {
@@ -153,6 +157,57 @@ struct HitsArgs {
   Tensor groups;   ///< i32 [rows]: which line of `hits` a row counts for, none where there is no such line; or empty: 0
   int top = 1;     ///< a hit has a place below this
   Tensor hits;     ///< f64 [groups, 2], added to: hits, rows
+};
+
+/// Connectionist temporal classification (Graves et al. 2006): the loss of a text is -log of the probability of all
+/// ways to write its labels, in order, over the time steps, with blanks (class 0) anywhere and each label repeated at
+/// will; a blank must stand between equal labels. A sample is left out, with loss and gradient 0, where
+/// - its first label is -2: it fills up a batch;
+/// - the labels do not fit the time (labels + neighbours that are equal > steps), or one of them is no class or the
+///   blank. These are counted in `impossible`.
+struct CtcLossArgs {
+  Tensor logits;       ///< f [batch, time, classes]
+  Tensor labels;       ///< i32 [batch, longest]: 1..classes-1, then -1 to the end; all -1: an empty text
+  Tensor lengths;      ///< i32 [batch], time steps of each sample, at most time; or empty: all
+  Tensor log_sum_exp;  ///< f32 [batch, time], written
+  Tensor states;       ///< f64 [batch, time, 2 * longest + 1], written: what the gradient needs
+  Tensor losses;       ///< f32 [batch], nats, written
+  Tensor counted;      ///< f32 [batch], written: 1 where the sample has a loss
+  Tensor impossible;   ///< f32 [batch], written: 1 where it cannot have one
+};
+
+struct CtcGradientArgs {
+  Tensor logits;                                ///< becomes the gradient of the sum of losses * scale, in place
+  Tensor labels, lengths, log_sum_exp, states;  ///< as given to, and filled by, the loss; the states are overwritten
+  float scale = 1.0F;
+};
+
+/// One layer of long short-term memory (Hochreiter and Schmidhuber 1997), in one direction or both (Graves and
+/// Schmidhuber 2005). With z = x weight' + h_before recurrent_weight' + bias, cut into four gates i, f, g, o:
+///   c = sigmoid(f) c_before + sigmoid(i) tanh(g),  h = sigmoid(o) tanh(c);  h and c begin as 0.
+/// Direction 0 goes from the first time step to the last, direction 1 back.
+struct LstmArgs {
+  Tensor x;                 ///< f [batch, time, inputs]
+  Tensor weight;            ///< f [directions, 4 * hidden, inputs]
+  Tensor recurrent_weight;  ///< f [directions, 4 * hidden, hidden]
+  Tensor bias;              ///< f [directions, 4 * hidden]
+  Tensor y;                 ///< f [batch, time, directions * hidden]: h of both directions side by side
+  // Written, for the backward pass. Time comes first, so that a step's rows lie together.
+  Tensor inputs;   ///< f [time, batch, inputs]: x
+  Tensor gates;    ///< f [directions, time, batch, 4 * hidden], after their sigmoid or tanh
+  Tensor cells;    ///< f32 [directions, time, batch, hidden]: c
+  Tensor outputs;  ///< f [directions, time, batch, hidden]: h
+};
+
+struct LstmBackwardInputArgs {
+  LstmArgs forward;  ///< as given to, and filled by, the forward pass; the gates become the gradients of z
+  Tensor dy;         ///< f, like y
+  Tensor dx;         ///< f, like x, set
+};
+
+struct LstmBackwardWeightArgs {
+  LstmArgs forward;                          ///< as backward_input left it; x and y are not read
+  Tensor dweight, drecurrent_weight, dbias;  ///< f32, added to
 };
 
 /// out = residual + x * keep / (1 - probability). Element i of x is element first_element + i of the whole run's
@@ -358,6 +413,11 @@ class Backend {
   virtual void cross_entropy_gradient(const CrossEntropyGradientArgs& args) = 0;
   virtual void target_places(const TargetPlacesArgs& args) = 0;
   virtual void add_hits(const HitsArgs& args) = 0;
+  virtual void ctc_loss(const CtcLossArgs& args) = 0;
+  virtual void ctc_gradient(const CtcGradientArgs& args) = 0;
+  virtual void lstm(const LstmArgs& args) = 0;
+  virtual void lstm_backward_input(const LstmBackwardInputArgs& args) = 0;
+  virtual void lstm_backward_weight(const LstmBackwardWeightArgs& args) = 0;
   virtual void dropout(const DropoutArgs& args) = 0;
   virtual void convolution(const ConvolutionArgs& args) = 0;
   virtual void convolution_backward_data(const ConvolutionBackwardDataArgs& args) = 0;

@@ -1,27 +1,10 @@
 #include "kernels/convolution_shape.h"
 
 #include "kernels/error.h"
+#include "kernels/expect.h"
 
 namespace trireme {
 namespace {
-
-void expect(const char* name, const Tensor& tensor, const Shape& shape, DType type) {
-  if (tensor.shape() != shape || tensor.dtype() != type)
-    fail("{} is {} {}, expected {} {}", name, name_of(tensor.dtype()), tensor.shape().to_string(), name_of(type),
-         shape.to_string());
-}
-
-/// As expect, for tensors that callers may hold under another shape of as many elements.
-void expect_elements(const char* name, const Tensor& tensor, std::int64_t elements, DType type) {
-  if (tensor.elements() != elements || tensor.dtype() != type)
-    fail("{} is {} {}, expected {} elements of {}", name, name_of(tensor.dtype()), tensor.shape().to_string(), elements,
-         name_of(type));
-}
-
-void expect_working_type(const char* name, const Tensor& tensor) {
-  if (tensor.dtype() != DType::f32 && tensor.dtype() != DType::bf16)
-    fail("{}: {} is not a type that layers work in", name, name_of(tensor.dtype()));
-}
 
 ConvolutionSizes convolution_sizes(const ConvolutionShape& shape, const Shape& x, const Shape& filter) {
   if (x.rank() != 4 || filter.rank() != 4)
@@ -112,8 +95,8 @@ ConvolutionSizes sizes_of(const ConvolutionArgs& args) {
   const ConvolutionSizes sizes = convolution_sizes(args.shape, args.x.shape(), args.filter.shape());
   const DType type = args.x.dtype();
   expect_working_type("convolution x", args.x);
-  expect("convolution filter", args.filter, args.filter.shape(), type);
-  expect("convolution y", args.y, output_of(sizes), type);
+  expect_shape("convolution filter", args.filter, args.filter.shape(), type);
+  expect_shape("convolution y", args.y, output_of(sizes), type);
   if (!args.bias.empty()) expect_elements("convolution bias", args.bias, sizes.outputs, type);
   return sizes;
 }
@@ -122,16 +105,16 @@ ConvolutionSizes sizes_of(const ConvolutionBackwardDataArgs& args) {
   const ConvolutionSizes sizes = convolution_sizes(args.shape, args.dx.shape(), args.filter.shape());
   const DType type = args.dx.dtype();
   expect_working_type("convolution dx", args.dx);
-  expect("convolution filter", args.filter, args.filter.shape(), type);
-  expect("convolution dy", args.dy, output_of(sizes), type);
+  expect_shape("convolution filter", args.filter, args.filter.shape(), type);
+  expect_shape("convolution dy", args.dy, output_of(sizes), type);
   return sizes;
 }
 
 ConvolutionSizes sizes_of(const ConvolutionBackwardFilterArgs& args) {
   const ConvolutionSizes sizes = convolution_sizes(args.shape, args.x.shape(), args.dfilter.shape());
   expect_working_type("convolution x", args.x);
-  expect("convolution dy", args.dy, output_of(sizes), args.x.dtype());
-  expect("convolution dfilter", args.dfilter, args.dfilter.shape(), DType::f32);
+  expect_shape("convolution dy", args.dy, output_of(sizes), args.x.dtype());
+  expect_shape("convolution dfilter", args.dfilter, args.dfilter.shape(), DType::f32);
   return sizes;
 }
 
@@ -140,7 +123,7 @@ Shape pooling_output(const PoolingArgs& args, const Shape& x) { return output_of
 PoolingSizes sizes_of(const PoolingArgs& args) {
   const PoolingSizes sizes = pooling_sizes(args, args.x.shape());
   expect_working_type("pooling x", args.x);
-  expect("pooling y", args.y, output_of(sizes), args.x.dtype());
+  expect_shape("pooling y", args.y, output_of(sizes), args.x.dtype());
   return sizes;
 }
 
@@ -148,8 +131,8 @@ PoolingSizes sizes_of(const PoolingBackwardArgs& args) {
   const PoolingSizes sizes = pooling_sizes(args.forward, args.forward.x.shape());
   const DType type = args.forward.x.dtype();
   expect_working_type("pooling x", args.forward.x);
-  expect("pooling dy", args.dy, output_of(sizes), type);
-  expect("pooling dx", args.dx, args.forward.x.shape(), type);
+  expect_shape("pooling dy", args.dy, output_of(sizes), type);
+  expect_shape("pooling dx", args.dx, args.forward.x.shape(), type);
   return sizes;
 }
 

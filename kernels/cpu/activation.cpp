@@ -20,6 +20,10 @@ void for_activation(Activation activation, const Body& body) {
       return body(Gelu{});
     case Activation::silu:
       return body(Silu{});
+    case Activation::relu:
+      return body(Relu{});
+    case Activation::hard_swish:
+      return body(HardSwish{});
   }
   fail("unknown activation {}", static_cast<int>(activation));
 }

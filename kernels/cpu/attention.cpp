@@ -65,7 +65,13 @@ class Forward {
     const std::int64_t first = (l.tiles() - 1 - item % l.tiles()) * tile;  // a causal head's last tiles cost most
     const std::int64_t head = item / l.tiles() % l.heads;
     const std::int64_t b = item / l.tiles() / l.heads;
-    const std::int64_t end = l.tile_end(first);
+    const std::int64_t end = std::min(first + tile, l.length(b));
+    if (const std::int64_t tail = std::max(first, end); tail < l.time) {  // what takes no part
+      const std::int64_t rest = std::min(first + tile, l.time) - tail;
+      clear_rows(rest, size, out_ + l.out(b, tail, head), l.out_row());
+      std::fill_n(log_sum_exp_ + l.statistic(b, tail, head), rest, 0.0F);
+    }
+    if (first >= end) return;
     const std::int64_t key_head = head / l.group();
     float* queries = scratch.take(size * tile);
     float* out = scratch.take(size * tile);
@@ -74,7 +80,7 @@ class Forward {
     load_transposed(qkv_ + l.query(b, first, head), l.packed_row(), end - first, size, scale_, queries);
     std::fill_n(out, size * tile, 0.0F);
     RunningSoftmax softmax;
-    const std::int64_t keys_end = causal_ ? end : l.time;
+    const std::int64_t keys_end = causal_ ? end : l.length(b);
     for (std::int64_t key = 0; key < keys_end; key += tile) {
       const std::int64_t keys = std::min(tile, keys_end - key);
       const auto k = as_floats(qkv_ + l.key(b, key, key_head), l.packed_row(), keys, size, converted);

@@ -35,7 +35,9 @@ class Backward {
     std::fill_n(buffers.dkeys, l.time * l.padded, 0.0F);
     std::fill_n(buffers.dvalues, l.time * l.padded, 0.0F);
     for (std::int64_t head = key_head * l.group(); head < (key_head + 1) * l.group(); ++head) {
-      for (std::int64_t first = 0; first < l.time; first += tile) query_tile(b, head, first, buffers);
+      const std::int64_t length = l.length(b);
+      for (std::int64_t first = 0; first < length; first += tile) query_tile(b, head, first, buffers);
+      clear_rows(l.time - length, l.size, dqkv_ + l.query(b, length, head), l.packed_row());
     }
     store_rows(buffers.dkeys, l.padded, l.time, l.size, dqkv_ + l.key(b, 0, key_head), l.packed_row());
     store_rows(buffers.dvalues, l.padded, l.time, l.size, dqkv_ + l.value(b, 0, key_head), l.packed_row());
@@ -66,7 +68,7 @@ class Backward {
 
   void query_tile(std::int64_t b, std::int64_t head, std::int64_t first, const Buffers& to) const {
     const Layout& l = layout_;
-    const std::int64_t count = l.tile_end(first) - first;
+    const std::int64_t count = std::min(tile, l.length(b) - first);
     const std::int64_t key_head = head / l.group();
     const T* queries = qkv_ + l.query(b, first, head);
     const T* dout = dout_ + l.out(b, first, head);
@@ -85,7 +87,7 @@ class Backward {
       through_out[i] = sum;
       log_sum_exp[i] = log_sum_exp_[l.statistic(b, first + i, head)];
     }
-    const std::int64_t keys_end = causal_ ? first + count : l.time;
+    const std::int64_t keys_end = causal_ ? first + count : l.length(b);
     for (std::int64_t key = 0; key < keys_end; key += tile) {
       const std::int64_t keys = std::min(tile, keys_end - key);
       const auto k = as_floats(qkv_ + l.key(b, key, key_head), l.packed_row(), keys, l.size, to.keys);

@@ -2,12 +2,11 @@
 // product has contiguous rows on its right, and the softmax runs across lanes.
 #pragma once
 
-#include <omp.h>
-
 #include <array>
 #include <limits>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/cpu/tile_product.h"
 #include "kernels/cpu/vector.h"
 
@@ -24,13 +23,15 @@ struct Layout {
         heads(args.heads),
         key_value_heads(args.key_value_heads),
         size(args.head_size),
-        padded((size + columns_a_panel - 1) / columns_a_panel * columns_a_panel) {
+        padded((size + columns_a_panel - 1) / columns_a_panel * columns_a_panel),
+        lengths(data_or_null<std::int32_t>(args.lengths)) {
     if (args.qkv.shape().rank() != 3 || key_value_heads < 1 || heads % key_value_heads != 0 || size < 1 ||
         args.qkv.shape()[2] != packed_row())
       fail("attention: qkv {} does not hold {} query and 2 x {} key and value heads of {}",
            args.qkv.shape().to_string(), heads, key_value_heads, size);
     expect_elements("attention out", args.out, batch * time * out_row());
     expect_elements("attention log_sum_exp", args.log_sum_exp, batch * heads * time);
+    if (lengths != nullptr) expect_elements("attention lengths", args.lengths, batch);
   }
   std::int64_t group() const { return heads / key_value_heads; }
   std::int64_t packed_row() const { return (heads + 2 * key_value_heads) * size; }
@@ -49,10 +50,14 @@ struct Layout {
     return (b * heads + head) * time + t;
   }
   std::int64_t tiles() const { return (time + tile - 1) / tile; }
-  std::int64_t tile_end(std::int64_t first) const { return std::min(time, first + tile); }
+  /// Positions of a sequence that take part.
+  std::int64_t length(std::int64_t b) const {
+    return lengths == nullptr ? time : std::clamp<std::int64_t>(lengths[b], 0, time);
+  }
 
   std::int64_t batch, time, heads, key_value_heads, size;
-  std::int64_t padded;  ///< head size in whole panels
+  std::int64_t padded;          ///< head size in whole panels
+  const std::int32_t* lengths;  ///< or null
 };
 
 /// Rows of one head as a matrix of floats: in place where they are floats, else converted into `scratch`.
@@ -99,6 +104,11 @@ void store_transposed(const float* from, const TileRow& factors, std::int64_t co
 }
 
 template <typename T>
+void clear_rows(std::int64_t count, std::int64_t size, T* rows, std::int64_t row) {
+  for (std::int64_t i = 0; i < count; ++i) std::fill_n(rows + i * row, size, T{});
+}
+
+template <typename T>
 void store_rows(const float* from, std::int64_t from_row, std::int64_t count, std::int64_t size, T* rows,
                 std::int64_t row) {
   for (std::int64_t i = 0; i < count; ++i) {
@@ -113,31 +123,6 @@ inline void mask(float* scores, std::int64_t keys, std::int64_t ahead, float val
     const std::int64_t first_seen = std::clamp<std::int64_t>(j + ahead, 0, tile);
     std::fill_n(scores + j * tile, first_seen, value);
   }
-}
-
-/// Hands out parts of one thread's scratch memory, in whole cache lines.
-class Scratch {
- public:
-  explicit Scratch(float* memory) : next_(memory) {}
-  float* take(std::int64_t floats) {
-    float* taken = next_;
-    next_ += rounded(floats);
-    return taken;
-  }
-  static std::int64_t rounded(std::int64_t floats) { return (floats + 15) / 16 * 16; }
-
- private:
-  float* next_;
-};
-
-/// Runs all items of a pass, each thread on scratch memory of its own.
-template <typename Pass>
-void run_all(const Pass& pass, int threads, MemoryPool& pool) {
-  const std::int64_t floats = Scratch::rounded(pass.scratch_floats());
-  const PoolBlock block = pool.allocate(static_cast<std::size_t>(threads * floats) * sizeof(float));
-  auto* memory = static_cast<float*>(block.data());
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-  for (std::int64_t item = 0; item < pass.items(); ++item) pass.run(item, memory + omp_get_thread_num() * floats);
 }
 
 }  // namespace trireme::attention_tiles

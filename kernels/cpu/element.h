@@ -41,6 +41,8 @@ inline float exp_vector(float x) {
 }
 
 inline float sigmoid(float x) { return 1.0F / (1.0F + exp_vector(-x)); }
+/// Within 2^-23 of tanh, which near 0 is not close relative to the result.
+inline float tanh_vector(float x) { return 2.0F * sigmoid(2.0F * x) - 1.0F; }
 
 /// gelu(x) = x (1 + tanh u) / 2 = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks and Gimpel 2016).
 struct Gelu {
@@ -61,6 +63,21 @@ struct Silu {
     const float s = sigmoid(x);
     return s + x * s * (1.0F - s);
   }
+};
+
+/// relu(x) = max(x, 0) (Nair and Hinton 2010); not a number stays that, and lets its gradient through.
+struct Relu {
+  static float value(float x) { return x < 0.0F ? 0.0F : x; }
+  static float derivative(float x) { return x <= 0.0F ? 0.0F : 1.0F; }
+};
+
+/// hard_swish(x) = x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019).
+struct HardSwish {
+  static float value(float x) {
+    const float gate = x < -3.0F ? 0.0F : x > 3.0F ? 1.0F : x * (1.0F / 6.0F) + 0.5F;
+    return x * gate;
+  }
+  static float derivative(float x) { return x < -3.0F ? 0.0F : x > 3.0F ? 1.0F : x * (1.0F / 3.0F) + 0.5F; }
 };
 
 }  // namespace trireme

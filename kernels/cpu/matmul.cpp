@@ -11,8 +11,11 @@
 namespace trireme {
 namespace {
 
-/// Whether oneDNN applies the activation: not where the values before it are wanted too, nor in the backward pass.
-bool is_fused(const MatmulArgs& args) { return args.pre_activation.empty() && args.gradient_at.empty(); }
+/// Whether oneDNN applies the activation: not where the values before it are wanted too, nor in the backward pass, nor
+/// a ReLU, as oneDNN's makes 0 of what is not a number, and a diverged value must be seen.
+bool is_fused(const MatmulArgs& args) {
+  return args.pre_activation.empty() && args.gradient_at.empty() && args.activation != Activation::relu;
+}
 
 Product product_of(const MatmulArgs& args) {
   const MatmulSizes sizes = sizes_of(args);
@@ -78,7 +81,7 @@ void CpuBackend::matmul(const MatmulArgs& args) {
                             result.raw(), pool());
   if (!args.gradient_at.empty())
     activate_backward(args.activation, args.gradient_at, args.out, args.out);
-  else if (!args.pre_activation.empty())
+  else if (!is_fused(args))
     activate(args.activation, result, args.out);
   if (!args.bias_gradient.empty()) add_column_sums(args.a, args.bias_gradient);
 }

@@ -20,13 +20,34 @@ memory::desc matrix(std::int64_t rows, std::int64_t columns, DType type, bool tr
   return {{rows, columns}, data_type_of(type), transposed ? memory::dims{1, rows} : memory::dims{columns, 1}};
 }
 
+/// An activation in oneDNN's words.
+struct Eltwise {
+  dnnl::algorithm algorithm;
+  float alpha, beta;
+};
+
+Eltwise eltwise_of(Activation activation) {
+  switch (activation) {
+    case Activation::none:
+      break;
+    case Activation::gelu:
+      return {dnnl::algorithm::eltwise_gelu_tanh, 0.0F, 0.0F};
+    case Activation::silu:
+      return {dnnl::algorithm::eltwise_swish, 1.0F, 0.0F};
+    case Activation::relu:
+      return {dnnl::algorithm::eltwise_relu, 0.0F, 0.0F};
+    case Activation::hard_swish:  // version 2 has these two numbers built in
+      return {dnnl::algorithm::eltwise_hardswish, 1.0F / 6.0F, 0.5F};
+  }
+  fail("oneDNN applies no activation {}", static_cast<int>(activation));
+}
+
 void append(dnnl::post_ops& after, Activation activation) {
-  const auto algorithm =
-      activation == Activation::gelu ? dnnl::algorithm::eltwise_gelu_tanh : dnnl::algorithm::eltwise_swish;
+  const auto [algorithm, alpha, beta] = eltwise_of(activation);
 #if DNNL_VERSION_MAJOR >= 3
-  after.append_eltwise(algorithm, 1.0F, 0.0F);
+  after.append_eltwise(algorithm, alpha, beta);
 #else
-  after.append_eltwise(1.0F, algorithm, 1.0F, 0.0F);
+  after.append_eltwise(1.0F, algorithm, alpha, beta);
 #endif
 }
 

@@ -36,12 +36,37 @@ struct Silu {
   }
 };
 
+/// relu(x) = max(x, 0) (Nair and Hinton 2010); not a number stays that, and lets its gradient through.
+struct Relu {
+  static __device__ __forceinline__ float value(float x) { return x < 0.0F ? 0.0F : x; }
+  static __device__ __forceinline__ float derivative(float x) { return x <= 0.0F ? 0.0F : 1.0F; }
+};
+
+/// hard_swish(x) = x min(max(x + 3, 0), 6) / 6 (Howard et al. 2019).
+struct HardSwish {
+  static __device__ __forceinline__ float value(float x) {
+    return x * (x < -3.0F ? 0.0F : x > 3.0F ? 1.0F : x * (1.0F / 6.0F) + 0.5F);
+  }
+  static __device__ __forceinline__ float derivative(float x) {
+    return x < -3.0F ? 0.0F : x > 3.0F ? 1.0F : x * (1.0F / 3.0F) + 0.5F;
+  }
+};
+
 /// Calls body with a value of the function object that `activation` names.
 template <typename Body>
 void for_activation(Activation activation, const Body& body) {
-  if (activation == Activation::gelu) return body(Gelu{});
-  if (activation == Activation::silu) return body(Silu{});
-  body(Identity{});
+  switch (activation) {
+    case Activation::none:
+      return body(Identity{});
+    case Activation::gelu:
+      return body(Gelu{});
+    case Activation::silu:
+      return body(Silu{});
+    case Activation::relu:
+      return body(Relu{});
+    case Activation::hard_swish:
+      return body(HardSwish{});
+  }
 }
 
 template <typename T, typename Function>

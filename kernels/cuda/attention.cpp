@@ -14,8 +14,10 @@ using cuda::AttentionSizes;
 bool is_for_cudnn(const AttentionSizes& sizes, std::initializer_list<const Tensor*> tensors) {
   return (*tensors.begin())->dtype() == DType::bf16 && sizes.size % 8 == 0 && sizes.size <= 256 && sizes.time > 1 &&
          std::all_of(tensors.begin(), tensors.end(),
-                     [](const Tensor* tensor) { return cuda::is_aligned_for_cudnn(*tensor); });
+                     [](const Tensor* tensor) { return tensor->empty() || cuda::is_aligned_for_cudnn(*tensor); });
 }
+
+const void* address_of(const Tensor& tensor) { return tensor.empty() ? nullptr : tensor.raw(); }
 
 void warn_once(const std::string& refusal) {
   static bool warned = false;
@@ -46,7 +48,8 @@ void CudaBackend::attention(const AttentionArgs& args) {
   check_types(args);
   if (args.qkv.elements() == 0) return;
   const cudaStream_t stream = state_->compute.get();
-  if (!is_for_cudnn(sizes, {&args.qkv, &args.out, &args.log_sum_exp})) return cuda::plain_attention(args, stream);
+  if (!is_for_cudnn(sizes, {&args.qkv, &args.out, &args.log_sum_exp, &args.lengths}))
+    return cuda::plain_attention(args, stream);
   const auto& planned = state_->cudnn.attention(sizes, stream);
   if (!planned.plan) {
     warn_once(planned.refusal);
@@ -58,8 +61,11 @@ void CudaBackend::attention(const AttentionArgs& args) {
                          {cuda::attention_key, heads.key},
                          {cuda::attention_value, heads.value},
                          {cuda::attention_out, args.out.raw()},
-                         {cuda::attention_log_sum_exp, args.log_sum_exp.raw()}},
+                         {cuda::attention_log_sum_exp, args.log_sum_exp.raw()},
+                         {cuda::attention_lengths, address_of(args.lengths)}},
                         pool());
+  // cuDNN promises nothing of what it leaves out.
+  if (sizes.lengths) cuda::clear_past(args.lengths, sizes.heads * sizes.size, args.out, stream);
 }
 
 void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
@@ -72,7 +78,8 @@ void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
          args.dqkv.shape().to_string(), forward.out.shape().to_string(), forward.qkv.shape().to_string());
   if (forward.qkv.elements() == 0) return;
   const cudaStream_t stream = state_->compute.get();
-  if (!is_for_cudnn(sizes, {&forward.qkv, &forward.out, &forward.log_sum_exp, &args.dout, &args.dqkv}))
+  if (!is_for_cudnn(sizes,
+                    {&forward.qkv, &forward.out, &forward.log_sum_exp, &args.dout, &args.dqkv, &forward.lengths}))
     return cuda::plain_attention_backward(args, *this, stream);
   const auto& planned = state_->cudnn.attention_backward(sizes, state_->options.deterministic, stream);
   if (!planned.plan) {
@@ -96,8 +103,10 @@ void CudaBackend::attention_backward(const AttentionBackwardArgs& args) {
                          {cuda::attention_dkey, gradients.key},
                          {cuda::attention_dvalue, gradients.value},
                          {cuda::attention_dots, dots.raw()},
-                         {cuda::attention_dquery_sum, dquery_sum.empty() ? nullptr : dquery_sum.raw()}},
+                         {cuda::attention_dquery_sum, address_of(dquery_sum)},
+                         {cuda::attention_lengths, address_of(forward.lengths)}},
                         pool());
+  if (sizes.lengths) cuda::clear_past(forward.lengths, sizes.packed_row(), args.dqkv, stream);
 }
 
 }  // namespace trireme

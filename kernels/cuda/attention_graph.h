@@ -17,6 +17,7 @@ struct AttentionSizes {
 
   std::int64_t batch = 0, time = 0, heads = 0, key_value_heads = 0, size = 0;
   bool causal = false;
+  bool lengths = false;  ///< sequences have lengths of their own
   float scale = 1.0F;
   auto operator<=>(const AttentionSizes&) const = default;  // NOLINT(modernize-use-nullptr): takes <=> for a pointer
 
@@ -34,6 +35,7 @@ enum AttentionTensor : CudnnGraph::Id {
   attention_dquery,
   attention_dkey,
   attention_dvalue,
+  attention_lengths,     ///< i32 [batch]
   attention_dots,        ///< f32 [batch, heads, time] scratch: dout . out of each row
   attention_dquery_sum,  ///< f32 [batch, heads, time, size] scratch, where the order of sums is free
 };

@@ -25,7 +25,8 @@ struct Layout {
         key_value_heads(args.key_value_heads),
         size(args.head_size),
         causal(args.causal),
-        scale(args.scale) {}
+        scale(args.scale),
+        lengths(args.lengths.empty() ? nullptr : args.lengths.data<std::int32_t>()) {}
   std::int64_t tiles() const { return (time + tile - 1) / tile; }
   std::int64_t slices() const { return (size + slice - 1) / slice; }
   __device__ int group() const { return heads / key_value_heads; }
@@ -44,14 +45,26 @@ struct Layout {
   __device__ std::int64_t statistic(std::int64_t b, std::int64_t t, int head) const {
     return (b * heads + head) * time + t;
   }
-  __device__ bool sees(std::int64_t query, std::int64_t key) const {
-    return query < time && key < time && (!causal || key <= query);
+  /// Positions of a sequence that take part.
+  __device__ std::int64_t length(std::int64_t b) const {
+    if (lengths == nullptr || lengths[b] >= time) return time;
+    return lengths[b] > 0 ? lengths[b] : 0;
+  }
+  /// Where the keys end that a tile of queries sees.
+  __device__ std::int64_t keys_end(std::int64_t b, std::int64_t first_query) const {
+    const std::int64_t all = length(b);
+    if (first_query >= all) return 0;
+    return causal && first_query + tile < all ? first_query + tile : all;
+  }
+  __device__ bool sees(std::int64_t b, std::int64_t query, std::int64_t key) const {
+    return query < length(b) && key < length(b) && (!causal || key <= query);
   }
 
   std::int64_t batch, time;
   int heads, key_value_heads, size;
   bool causal;
   float scale;
+  const std::int32_t* lengths;  ///< or null
 };
 
 /// What a block computes: a slice of the rows of a tile of one head.
@@ -74,7 +87,7 @@ template <typename T>
 struct Rows {
   const T* data;
   std::int64_t stride;
-  std::int64_t count;  ///< rows that exist, from here on
+  std::int64_t count;  ///< rows that take part, from here on
   int size;
 };
 
@@ -124,16 +137,17 @@ __global__ void __launch_bounds__(threads) attend(Layout l, const T* qkv, T* out
   const int j = static_cast<int>(threadIdx.x) % tile;
   const int key_head = item.head / l.group();
   const std::int64_t t = item.first + i;
-  const Rows<T> queries = {qkv + l.query(item.b, item.first, item.head), l.packed_row(), l.time - item.first, l.size};
+  const std::int64_t length = l.length(item.b);
+  const Rows<T> queries = {qkv + l.query(item.b, item.first, item.head), l.packed_row(), length - item.first, l.size};
   float maximum = -3.402823466e38F;  // of the scores so far
   float sum = 0.0F;                  // of exp(score - maximum)
   float result[columns] = {};
-  const std::int64_t end = l.causal && item.first + tile < l.time ? item.first + tile : l.time;
+  const std::int64_t end = l.keys_end(item.b, item.first);
   for (std::int64_t key = 0; key < end; key += tile) {
-    const Rows<T> keys = {qkv + l.key(item.b, key, key_head), l.packed_row(), l.time - key, l.size};
-    const Rows<T> values = {qkv + l.value(item.b, key, key_head), l.packed_row(), l.time - key, l.size};
+    const Rows<T> keys = {qkv + l.key(item.b, key, key_head), l.packed_row(), length - key, l.size};
+    const Rows<T> values = {qkv + l.value(item.b, key, key_head), l.packed_row(), length - key, l.size};
     const float dot = product(queries, keys, x, y);
-    const float score = l.sees(t, key + j) ? l.scale * dot : -INFINITY;
+    const float score = l.sees(item.b, t, key + j) ? l.scale * dot : -INFINITY;
     scores[i][j] = score;
     __syncthreads();
     float larger = maximum;
@@ -151,8 +165,10 @@ __global__ void __launch_bounds__(threads) attend(Layout l, const T* qkv, T* out
     }
   }
   if (t >= l.time) return;
-  store_row(result, 1.0F / sum, item.first_column, l.size, out + l.out(item.b, t, item.head));
-  if (item.first_column == 0 && j == 0) log_sum_exp[l.statistic(item.b, t, item.head)] = maximum + logf(sum);
+  const bool takes_part = t < length;
+  store_row(result, takes_part ? 1.0F / sum : 0.0F, item.first_column, l.size, out + l.out(item.b, t, item.head));
+  if (item.first_column == 0 && j == 0)
+    log_sum_exp[l.statistic(item.b, t, item.head)] = takes_part ? maximum + logf(sum) : 0.0F;
 }
 
 /// What the backward kernels read.
@@ -165,16 +181,16 @@ struct Gradients {
   const float* dots;
 
   __device__ Rows<T> queries(std::int64_t b, std::int64_t t, int head) const {
-    return {qkv + l.query(b, t, head), l.packed_row(), l.time - t, l.size};
+    return {qkv + l.query(b, t, head), l.packed_row(), l.length(b) - t, l.size};
   }
   __device__ Rows<T> keys(std::int64_t b, std::int64_t t, int head) const {
-    return {qkv + l.key(b, t, head), l.packed_row(), l.time - t, l.size};
+    return {qkv + l.key(b, t, head), l.packed_row(), l.length(b) - t, l.size};
   }
   __device__ Rows<T> values(std::int64_t b, std::int64_t t, int head) const {
-    return {qkv + l.value(b, t, head), l.packed_row(), l.time - t, l.size};
+    return {qkv + l.value(b, t, head), l.packed_row(), l.length(b) - t, l.size};
   }
   __device__ Rows<T> douts(std::int64_t b, std::int64_t t, int head) const {
-    return {dout + l.out(b, t, head), l.out_row(), l.time - t, l.size};
+    return {dout + l.out(b, t, head), l.out_row(), l.length(b) - t, l.size};
   }
 
   /// Probability of the thread's query and key of two tiles, and the gradient of its score (of the dot product).
@@ -186,7 +202,7 @@ struct Gradients {
     query += threadIdx.x / tile;
     key += threadIdx.x % tile;
     probability = gradient = 0.0F;
-    if (!l.sees(query, key)) return;
+    if (!l.sees(b, query, key)) return;
     const std::int64_t row = l.statistic(b, query, head);
     probability = expf(l.scale * dot - log_sum_exp[row]);
     gradient = probability * (dprobability - dots[row]) * l.scale;
@@ -214,7 +230,7 @@ __global__ void __launch_bounds__(threads) query_gradients(Gradients<T> g, T* dq
   const int i = static_cast<int>(threadIdx.x) / tile;
   const int j = static_cast<int>(threadIdx.x) % tile;
   float result[columns] = {};
-  const std::int64_t end = l.causal && item.first + tile < l.time ? item.first + tile : l.time;
+  const std::int64_t end = l.keys_end(item.b, item.first);
   for (std::int64_t key = 0; key < end; key += tile) {
     float probability = 0.0F;
     float gradient = 0.0F;
@@ -244,7 +260,7 @@ __global__ void __launch_bounds__(threads) key_value_gradients(Gradients<T> g, T
   float dkey[columns] = {};
   float dvalue[columns] = {};
   for (int head = item.head * l.group(); head < (item.head + 1) * l.group(); ++head) {
-    for (std::int64_t query = l.causal ? item.first : 0; query < l.time; query += tile) {
+    for (std::int64_t query = l.causal ? item.first : 0; query < l.length(item.b); query += tile) {
       float probability = 0.0F;
       float gradient = 0.0F;
       g.score(item.b, head, query, item.first, x, y, probability, gradient);
@@ -266,6 +282,16 @@ __global__ void __launch_bounds__(threads) key_value_gradients(Gradients<T> g, T
   if (t >= l.time) return;
   store_row(dkey, 1.0F, item.first_column, l.size, dqkv + l.key(item.b, t, item.head));
   store_row(dvalue, 1.0F, item.first_column, l.size, dqkv + l.value(item.b, t, item.head));
+}
+
+/// blockIdx.y is a sequence, of `packs` packs with `row` of them at each position.
+template <typename T>
+__global__ void __launch_bounds__(threads)
+    clear_tails(const std::int32_t* lengths, std::int64_t row, std::int64_t packs, T* x) {
+  const std::int64_t length = lengths[blockIdx.y];
+  T* sequence = x + blockIdx.y * packs * Pack<T>::size;
+  for (std::int64_t i = (length > 0 ? length : 0) * row + global_thread(); i < packs; i += global_threads())
+    store_pack(sequence + i * Pack<T>::size, Pack<T>{});
 }
 
 dim3 grid_for(const Layout& l, int heads) {
@@ -299,6 +325,16 @@ void plain_attention_backward(const AttentionBackwardArgs& args, Backend& scratc
     T* dqkv = writable<T>(args.dqkv);
     launch(query_gradients<T>, grid_for(l, l.heads), dim3(threads), stream, g, dqkv);
     launch(key_value_gradients<T>, grid_for(l, l.key_value_heads), dim3(threads), stream, g, dqkv);
+  });
+}
+
+void clear_past(const Tensor& lengths, std::int64_t row, Tensor x, cudaStream_t stream) {
+  const std::int64_t batch = lengths.elements();
+  for_type(x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    const std::int64_t packs = x.elements() / batch / Pack<T>::size;
+    launch(clear_tails<T>, dim3(blocks_for(packs, threads, 32), static_cast<unsigned>(batch)), dim3(threads), stream,
+           lengths.data<std::int32_t>(), row / Pack<T>::size, packs, writable<T>(x));
   });
 }
 

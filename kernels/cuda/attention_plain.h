@@ -13,4 +13,7 @@ namespace trireme::cuda {
 void plain_attention(const AttentionArgs& args, cudaStream_t stream);
 void plain_attention_backward(const AttentionBackwardArgs& args, Backend& scratch, cudaStream_t stream);
 
+/// Rows of x f [batch, time, row] become 0 from lengths[b] on. A row is a multiple of 16 bytes, as is the address.
+void clear_past(const Tensor& lengths, std::int64_t row, Tensor x, cudaStream_t stream);
+
 }  // namespace trireme::cuda

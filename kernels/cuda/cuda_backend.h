@@ -46,6 +46,11 @@ class CudaBackend final : public Backend {
   void cross_entropy_gradient(const CrossEntropyGradientArgs& args) override;
   void target_places(const TargetPlacesArgs& args) override;
   void add_hits(const HitsArgs& args) override;
+  void ctc_loss(const CtcLossArgs& args) override;
+  void ctc_gradient(const CtcGradientArgs& args) override;
+  void lstm(const LstmArgs& args) override;
+  void lstm_backward_input(const LstmBackwardInputArgs& args) override;
+  void lstm_backward_weight(const LstmBackwardWeightArgs& args) override;
   void dropout(const DropoutArgs& args) override;
   void convolution(const ConvolutionArgs& args) override;
   void convolution_backward_data(const ConvolutionBackwardDataArgs& args) override;

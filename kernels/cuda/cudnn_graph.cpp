@@ -199,14 +199,18 @@ CudnnDescriptor& CudnnGraph::add_operation(cudnnBackendDescriptorType_t type, cu
   return operations_.emplace_back(type).set(how_name, hows_.back());
 }
 
-CudnnGraph::Id CudnnGraph::matmul(Id a, Id b, Id out) {
+CudnnGraph::Id CudnnGraph::matmul(Id a, Id b, Id out, const CudnnLimits& limits) {
   CudnnDescriptor how(CUDNN_BACKEND_MATMUL_DESCRIPTOR);
   how.set(CUDNN_ATTR_MATMUL_COMP_TYPE, CUDNN_DATA_FLOAT);
-  add_operation(CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, CUDNN_ATTR_OPERATION_MATMUL_DESC, std::move(how))
-      .set(CUDNN_ATTR_OPERATION_MATMUL_ADESC, at(a))
-      .set(CUDNN_ATTR_OPERATION_MATMUL_BDESC, at(b))
-      .set(CUDNN_ATTR_OPERATION_MATMUL_CDESC, at(out))
-      .finalize();
+  CudnnDescriptor& operation =
+      add_operation(CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, CUDNN_ATTR_OPERATION_MATMUL_DESC, std::move(how))
+          .set(CUDNN_ATTR_OPERATION_MATMUL_ADESC, at(a))
+          .set(CUDNN_ATTR_OPERATION_MATMUL_BDESC, at(b))
+          .set(CUDNN_ATTR_OPERATION_MATMUL_CDESC, at(out));
+  if (limits.rows != 0) operation.set(CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC, at(limits.rows));
+  if (limits.columns != 0) operation.set(CUDNN_ATTR_OPERATION_MATMUL_GEMM_N_OVERRIDE_DESC, at(limits.columns));
+  if (limits.terms != 0) operation.set(CUDNN_ATTR_OPERATION_MATMUL_GEMM_K_OVERRIDE_DESC, at(limits.terms));
+  operation.finalize();
   return out;
 }
 

@@ -121,6 +121,12 @@ using CudnnExtents = std::vector<std::int64_t>;
 /// Strides of a dense row-major tensor.
 CudnnExtents dense_strides(const CudnnExtents& extents);
 
+/// Tensors i32 [batch, 1, 1, 1] that say how much of a product's sizes each batch has: rows and columns of the result,
+/// terms of its sums. 0: all. What lies beyond is not computed.
+struct CudnnLimits {
+  std::int64_t rows = 0, columns = 0, terms = 0;
+};
+
 /// Window of a convolution over two spatial axes.
 struct CudnnWindow {
   CudnnExtents strides, paddings, dilations;
@@ -142,7 +148,7 @@ class CudnnGraph {
   Id scalar(float value);
 
   // Operations give back `out`, so that they can be chained. They compute in f32 unless they say otherwise.
-  Id matmul(Id a, Id b, Id out);
+  Id matmul(Id a, Id b, Id out, const CudnnLimits& limits = {});
   Id pointwise(cudnnPointwiseMode_t mode, Id x, Id out);
   Id pointwise(cudnnPointwiseMode_t mode, Id x, Id b, Id out, cudnnDataType_t computation = CUDNN_DATA_FLOAT);
   /// out = condition ? x : otherwise

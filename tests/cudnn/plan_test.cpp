@@ -58,8 +58,8 @@ class CudnnPlans : public testing::Test {
   /// Forward keeps no more than some flags; backward in fixed order a square of bf16 for every head, and where groups
   /// share keys their gradients.
   void expect_attention(const AttentionSizes& s) {
-    SCOPED_TRACE(fmt::format("batch {} time {} heads {} kv {} size {} causal {}", s.batch, s.time, s.heads,
-                             s.key_value_heads, s.size, s.causal));
+    SCOPED_TRACE(fmt::format("batch {} time {} heads {} kv {} size {} causal {} lengths {}", s.batch, s.time, s.heads,
+                             s.key_value_heads, s.size, s.causal, s.lengths));
     const std::int64_t rows = s.batch * s.heads * ((s.time + 127) / 128 * 128);
     expect_plan(attention_graph(s), {}, 1 << 16);
     expect_plan(attention_backward_graph(s, true), {}, rows * ((s.time + 127) / 128 * 256 + 16 * s.size) + (1 << 16));
@@ -70,21 +70,28 @@ class CudnnPlans : public testing::Test {
 };
 
 TEST_F(CudnnPlans, AttentionOfGpt2) {
-  for (const std::int64_t heads : {12, 20, 25}) expect_attention({8, 1024, heads, heads, 64, true, 0.125F});
+  for (const std::int64_t heads : {12, 20, 25}) expect_attention({8, 1024, heads, heads, 64, true, false, 0.125F});
 }
 
-TEST_F(CudnnPlans, AttentionInBothDirections) { expect_attention({8, 1024, 12, 12, 64, false, 0.125F}); }
+TEST_F(CudnnPlans, AttentionInBothDirections) { expect_attention({8, 1024, 12, 12, 64, false, false, 0.125F}); }
+
+TEST_F(CudnnPlans, AttentionOfSequencesOfAnyLength) {
+  for (const bool causal : {false, true}) {
+    expect_attention({32, 512, 12, 12, 64, causal, true, 0.125F});
+    expect_attention({4, 128, 16, 4, 64, causal, true, 0.125F});
+  }
+}
 
 TEST_F(CudnnPlans, AttentionOfGroupedQueries) {
-  expect_attention({2, 2048, 32, 8, 128, true, 0.088F});
-  expect_attention({2, 1024, 32, 8, 128, false, 0.088F});
+  expect_attention({2, 2048, 32, 8, 128, true, false, 0.088F});
+  expect_attention({2, 1024, 32, 8, 128, false, false, 0.088F});
 }
 
 TEST_F(CudnnPlans, AttentionOfOddSizes) {
   if (cudnnGetVersion() <= 91500) GTEST_SKIP() << "older than 9.15.1, not used for such lengths";
-  expect_attention({2, 1000, 4, 2, 16, false, 0.25F});
-  expect_attention({2, 5, 2, 2, 8, true, 0.25F});
-  expect_attention({1, 70, 1, 1, 256, true, 0.0625F});
+  expect_attention({2, 1000, 4, 2, 16, false, false, 0.25F});
+  expect_attention({2, 5, 2, 2, 8, true, false, 0.25F});
+  expect_attention({1, 70, 1, 1, 256, true, false, 0.0625F});
 }
 
 TEST_F(CudnnPlans, AttentionOfOtherGpus) {
@@ -92,8 +99,8 @@ TEST_F(CudnnPlans, AttentionOfOtherGpus) {
        {properties("NVIDIA A100", 800, 108, 166912), properties("NVIDIA L40S", 890, 142, 101376),
         properties("NVIDIA B200", 1000, 148, 232448)}) {
     use(json);
-    expect_attention({4, 1024, 12, 12, 64, true, 0.125F});
-    expect_attention({1, 1024, 8, 2, 128, true, 0.125F});
+    expect_attention({4, 1024, 12, 12, 64, true, false, 0.125F});
+    expect_attention({1, 1024, 8, 2, 128, true, false, 0.125F});
   }
 }
 

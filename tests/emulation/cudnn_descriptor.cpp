@@ -106,7 +106,10 @@ Operation operation_of(const Descriptor& d) {
       return {.kind = Kind::matmul,
               .x = tensor(CUDNN_ATTR_OPERATION_MATMUL_ADESC),
               .b = tensor(CUDNN_ATTR_OPERATION_MATMUL_BDESC),
-              .out = tensor(CUDNN_ATTR_OPERATION_MATMUL_CDESC)};
+              .out = tensor(CUDNN_ATTR_OPERATION_MATMUL_CDESC),
+              .rows = optional(CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC),
+              .columns = optional(CUDNN_ATTR_OPERATION_MATMUL_GEMM_N_OVERRIDE_DESC),
+              .terms = optional(CUDNN_ATTR_OPERATION_MATMUL_GEMM_K_OVERRIDE_DESC)};
     case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: {
       const Descriptor& how = final_part(d, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
       const auto mode = how.one<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE);

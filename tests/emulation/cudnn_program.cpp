@@ -57,6 +57,7 @@ class Array {
   }
   float load(std::int64_t offset) const {
     if (memory_ == nullptr) return inner_[static_cast<std::size_t>(offset)];
+    if (info_.type == CUDNN_DATA_INT32) return static_cast<float>(static_cast<const std::int32_t*>(memory_)[offset]);
     if (info_.type == CUDNN_DATA_BFLOAT16) return to_float(static_cast<const bfloat16*>(memory_)[offset]);
     return static_cast<const float*>(memory_)[offset];
   }
@@ -94,6 +95,10 @@ float computed(cudnnPointwiseMode_t mode, float x, float b) {
       return x;
     case CUDNN_POINTWISE_CMP_GE:
       return x >= b ? 1.0F : 0.0F;
+    case CUDNN_POINTWISE_CMP_LT:
+      return x < b ? 1.0F : 0.0F;
+    case CUDNN_POINTWISE_LOGICAL_AND:
+      return x != 0.0F && b != 0.0F ? 1.0F : 0.0F;
     default:
       demand(false, "a pointwise mode that no test needed so far");
       return 0.0F;
@@ -112,14 +117,27 @@ void run_pointwise(const Operation& o, const Array& x, const Array& b, const Arr
   });
 }
 
-void run_matmul(const Array& a, const Array& b, Array& out) {
-  const std::int64_t inner = a.extents()[3];
+/// What there is of a product in each batch; empty arrays: all.
+struct Limits {
+  const Array &rows, &columns, &terms;
+
+  static std::int64_t of(const Array& limit, std::int64_t batch, std::int64_t all) {
+    if (limit.extents()[0] == 0) return all;
+    return static_cast<std::int64_t>(limit.at({batch, 0, 0, 0}, limit.extents()));
+  }
+};
+
+/// Beyond the limits the result is NaN: the library promises nothing of it.
+void run_matmul(const Array& a, const Array& b, const Limits& limits, Array& out) {
   Index of_a = out.extents();
   Index of_b = out.extents();
-  of_a[3] = of_b[2] = inner;
+  of_a[3] = of_b[2] = a.extents()[3];
   for_each(out.extents(), [&](const Index& i) {
-    float sum = 0.0F;
-    for (std::int64_t k = 0; k < inner; ++k)
+    const bool exists = i[2] < Limits::of(limits.rows, i[0], out.extents()[2]) &&
+                        i[3] < Limits::of(limits.columns, i[0], out.extents()[3]);
+    float sum = exists ? 0.0F : std::nanf("");
+    const std::int64_t terms = Limits::of(limits.terms, i[0], of_a[3]);
+    for (std::int64_t k = 0; k < terms; ++k)
       sum += a.at({i[0], i[1], i[2], k}, of_a) * b.at({i[0], i[1], k, i[3]}, of_b);
     out.set(i, sum);
   });
@@ -186,7 +204,7 @@ const TensorInfo& written(const Operation& o) {
 
 std::vector<const TensorInfo*> read(const Operation& o) {
   std::vector<const TensorInfo*> inputs;
-  for (const TensorInfo* info : {&o.x, &o.b, &o.condition, &o.out})
+  for (const TensorInfo* info : {&o.x, &o.b, &o.condition, &o.rows, &o.columns, &o.terms, &o.out})
     if (info->id != 0 && info->id != written(o).id) inputs.push_back(info);
   return inputs;
 }
@@ -206,7 +224,7 @@ void run(const Program& program, const std::map<std::int64_t, void*>& memory, st
     Array& x = array(o.x);
     Array& b = array(o.b);
     Array& out = array(o.out);
-    if (o.kind == Kind::matmul) run_matmul(x, b, out);
+    if (o.kind == Kind::matmul) run_matmul(x, b, {array(o.rows), array(o.columns), array(o.terms)}, out);
     if (o.kind == Kind::pointwise) run_pointwise(o, x, b, array(o.condition), out);
     if (o.kind == Kind::reduction) run_reduction(o, x, out);
     if (o.kind == Kind::reshape)  // the same places under other indices
@@ -228,6 +246,9 @@ void check_shapes(const Operation& o) {
     demand(o.x.extents[3] == o.b.extents[2] && o.x.extents[2] == o.out.extents[2] &&
                o.b.extents[3] == o.out.extents[3] && fits(o.x, 0) && fits(o.b, 0) && fits(o.x, 1) && fits(o.b, 1),
            "the shapes of a product do not fit");
+  for (const TensorInfo* limit : {&o.rows, &o.columns, &o.terms})
+    demand(limit->id == 0 || (limit->type == CUDNN_DATA_INT32 && limit->extents == Index{o.out.extents[0], 1, 1, 1}),
+           "the limit of a product is not one number for each batch");
   if (o.kind == Kind::pointwise)
     for (const TensorInfo* input : read(o))
       for (std::size_t axis = 0; axis < 4; ++axis)
@@ -255,7 +276,7 @@ std::function<void()> bound(const std::shared_ptr<const Program>& program, const
                             Precision precision) {
   std::map<std::int64_t, float> values;
   for (const Operation& o : *program) {
-    for (const TensorInfo* info : {&o.x, &o.b, &o.condition, &o.out}) {
+    for (const TensorInfo* info : {&o.x, &o.b, &o.condition, &o.rows, &o.columns, &o.terms, &o.out}) {
       if (info->id == 0 || info->is_inner) continue;
       const auto found = memory.find(info->id);
       demand(found != memory.end() && found->second != nullptr, "a tensor has no memory");

@@ -31,6 +31,7 @@ enum class Kind { matmul, pointwise, reduction, reshape, convolution, data_gradi
 struct Operation {
   Kind kind{};
   TensorInfo x{}, b{}, condition{}, out{};
+  TensorInfo rows{}, columns{}, terms{};  ///< i32 [batch, 1, 1, 1]: how much of a product there is
   cudnnPointwiseMode_t mode{};
   std::int64_t axis = 0;
   cudnnReduceTensorOp_t reduction{};

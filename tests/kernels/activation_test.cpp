@@ -1,26 +1,8 @@
+#include "reference_activation.h"
 #include "thread_invariance.h"
 
 namespace trireme {
 namespace {
-
-double reference(Activation activation, double x) {
-  switch (activation) {
-    case Activation::none:
-      return x;
-    case Activation::gelu:
-      return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
-    case Activation::silu:
-      return x / (1.0 + std::exp(-x));
-  }
-  fail("unknown activation");
-}
-
-double derivative(Activation activation, double x) {
-  constexpr double step = 1e-5;
-  return (reference(activation, x + step) - reference(activation, x - step)) / (2.0 * step);
-}
-
-constexpr std::array activations = {Activation::none, Activation::gelu, Activation::silu};
 
 class Activate : public KernelTest {
  protected:
@@ -34,6 +16,8 @@ class Activate : public KernelTest {
     points[4] = 1e4;
     points[5] = -1e4;
     points[6] = 1e-6;
+    points[7] = 3.0;
+    points[8] = -3.0;
     return tensor_of({10007}, type(), points);
   }
   /// Compares every element on its own scale, so that large elements excuse no small one.
@@ -48,9 +32,9 @@ TRIREME_KERNEL_CASES(Activate);
 
 TEST_P(Activate, MatchesTheReference) {
   const Tensor x = inputs();
-  for (const Activation activation : activations) {
+  for (const Activation activation : every_activation) {
     Values wanted = values(x);
-    for (double& value : wanted) value = reference(activation, value);
+    for (double& value : wanted) value = reference_activation(activation, value);
     const Tensor y = empty({10007});
     backend().activate(activation, x, y);
     expect_each_close(y, wanted);
@@ -59,11 +43,11 @@ TEST_P(Activate, MatchesTheReference) {
 
 TEST_P(Activate, BackwardMatchesFiniteDifferencesInPlace) {
   const Tensor x = inputs();
-  for (const Activation activation : activations) {
+  for (const Activation activation : every_activation) {
     const Tensor dy = random({10007}, 2);
     const Values points = values(x);
     Values wanted = values(dy);
-    for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] *= derivative(activation, points[i]);
+    for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] *= reference_slope(activation, points[i]);
     backend().activate_backward(activation, x, dy, dy);
     expect_each_close(dy, wanted);
   }
@@ -81,7 +65,7 @@ TEST_P(Activate, BackwardLeavesTheGradientWhereDxIsAnotherTensor) {
 
 TEST_P(Activate, NotANumberStaysNotANumber) {
   const Tensor x = tensor_of({9}, type(), Values(9, std::nan("")));
-  for (const Activation activation : activations) {
+  for (const Activation activation : every_activation) {
     const Tensor y = tensor_of({9}, type(), Values(9, 0.0));
     backend().activate(activation, x, y);
     for (const double value : values(y)) EXPECT_TRUE(std::isnan(value));

@@ -46,7 +46,7 @@ struct Reference {
   void run(const Values& dout = {}) {
     for (std::int64_t b = 0; b < sizes.batch; ++b) {
       for (int head = 0; head < sizes.heads; ++head) {
-        for (std::int64_t t = 0; t < sizes.time; ++t) run_query(b, head, t, dout);
+        for (std::int64_t t = 0; t < length(b); ++t) run_query(b, head, t, dout);
       }
     }
   }
@@ -54,7 +54,7 @@ struct Reference {
   void run_query(std::int64_t b, int head, std::int64_t t, const Values& dout) {
     const int key_head = sizes.heads + head / (sizes.heads / sizes.key_value_heads);
     const int value_head = key_head + sizes.key_value_heads;
-    const std::int64_t keys = sizes.causal ? t + 1 : sizes.time;
+    const std::int64_t keys = sizes.causal ? t + 1 : length(b);
     Values probability(static_cast<std::size_t>(keys));
     double sum = 0.0;
     for (std::int64_t s = 0; s < keys; ++s) {
@@ -86,9 +86,14 @@ struct Reference {
     }
   }
 
+  std::int64_t length(std::int64_t b) const {
+    return lengths.empty() ? sizes.time : static_cast<std::int64_t>(lengths[static_cast<std::size_t>(b)]);
+  }
+
   Sizes sizes;
   double scale;
   Values qkv, out, log_sum_exp, dqkv;
+  Values lengths = {};  ///< of the sequences; empty: all positions take part
 };
 
 AttentionArgs arguments(Backend& backend, const Sizes& sizes, const Tensor& qkv) {
@@ -158,12 +163,66 @@ TEST_P(Attention, CausalOutputsDoNotSeeLaterTokens) {
   EXPECT_FALSE(std::equal(one.begin() + seen, one.end(), two.begin() + seen));
 }
 
+/// Sequences of their own lengths, among them none at all, one, around a tile, and all of the time.
+TEST_P(Attention, PositionsPastTheLengthTakeNoPart) {
+  const std::vector<std::pair<Sizes, Values>> cases = {{{4, 70, 4, 2, 16, false}, {70, 33, 1, 0}},
+                                                       {{4, 70, 2, 2, 64, true}, {64, 65, 2, 0}},
+                                                       {{3, 130, 6, 2, 10, false}, {128, 5, 63}},
+                                                       {{2, 40, 1, 1, 264, true}, {17, 40}},
+                                                       {{3, 150, 2, 1, 8, false}, {150, 129, 64}}};
+  for (const auto& [sizes, lengths] : cases) {
+    SCOPED_TRACE(sizes.to_string());
+    AttentionBackwardArgs args;
+    args.forward = arguments(backend(), sizes, random({sizes.batch, sizes.time, sizes.row()}, 1));
+    args.forward.lengths = tensor_of({sizes.batch}, DType::i32, lengths);
+    args.dout = random(args.forward.out.shape(), 2);
+    args.dqkv = empty(args.forward.qkv.shape());
+    backend().attention(args.forward);
+    backend().attention_backward(args);
+    Reference reference(sizes, args.forward.scale, values(args.forward.qkv));
+    reference.lengths = lengths;
+    reference.run(values(args.dout));
+    expect_close(args.forward.out, reference.out, (type() == DType::bf16 ? 2.0 : 1.0) * tolerance());
+    expect_close(args.dqkv, reference.dqkv, 4.0 * tolerance());
+    for (const Tensor& tensor : {args.forward.out, args.dqkv}) {
+      const Values found = values(tensor);
+      const std::size_t row = found.size() / static_cast<std::size_t>(sizes.batch * sizes.time);
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        const auto t = static_cast<std::int64_t>(i / row);
+        if (t % sizes.time < reference.length(t / sizes.time)) continue;
+        ASSERT_EQ(found[i], 0.0) << "position " << t;
+      }
+    }
+  }
+}
+
+TEST_P(Attention, WhatLiesPastTheLengthChangesNoBit) {
+  const Sizes sizes = {1, 100, 2, 2, 16, false};
+  const Values numbers = random_values(100 * sizes.row(), 1);
+  const auto run = [&](double past) {
+    Values changed = numbers;
+    for (std::size_t i = static_cast<std::size_t>(61 * sizes.row()); i < changed.size(); ++i) changed[i] += past;
+    AttentionBackwardArgs args;
+    args.forward = arguments(backend(), sizes, tensor_of({1, 100, sizes.row()}, type(), changed));
+    args.forward.lengths = tensor_of({1}, DType::i32, {61.0});
+    args.dout = random(args.forward.out.shape(), 2);
+    args.dqkv = empty(args.forward.qkv.shape());
+    backend().attention(args.forward);
+    backend().attention_backward(args);
+    return joined({values(args.forward.out), values(args.dqkv)});
+  };
+  EXPECT_EQ(run(0.0), run(3.0));
+}
+
 TEST_P(Attention, ShapesThatDoNotFitFail) {
   const Sizes sizes = {1, 8, 4, 2, 16, true};
   AttentionArgs args = arguments(backend(), sizes, random({1, 8, sizes.row()}, 1));
   args.key_value_heads = 3;
   EXPECT_THROW(backend().attention(args), Error);
   args.key_value_heads = 2;
+  args.lengths = backend().allocate({2}, DType::i32);
+  EXPECT_THROW(backend().attention(args), Error);
+  args.lengths = Tensor();
   args.log_sum_exp = backend().allocate({1, 4, 7}, DType::f32);
   EXPECT_THROW(backend().attention(args), Error);
 }

@@ -1,27 +1,13 @@
 #include <tuple>
 
 #include "tests/kernels/kernel_test.h"
+#include "tests/kernels/reference_activation.h"
 
 namespace trireme {
 namespace {
 
 class Matmul : public KernelTest {};
 TRIREME_KERNEL_CASES(Matmul);
-
-double gelu(double x) {
-  return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
-}
-double silu(double x) { return x / (1.0 + std::exp(-x)); }
-
-double activated(Activation activation, double x) {
-  return activation == Activation::gelu ? gelu(x) : activation == Activation::silu ? silu(x) : x;
-}
-
-/// Central difference: exact to about 1e-9 in float64.
-double slope(Activation activation, double x) {
-  constexpr double step = 1e-5;
-  return (activated(activation, x + step) - activated(activation, x - step)) / (2.0 * step);
-}
 
 /// a' b' + c; c is empty, a row, or a whole matrix.
 Values product(const Values& a, const Values& b, std::int64_t m, std::int64_t n, std::int64_t k, bool transpose_a,
@@ -81,7 +67,7 @@ TEST_P(Matmul, ForwardOfALinearLayerKeepsThePreActivation) {
   const Tensor weight = random({24, 40}, 2, 0.2);
   const Tensor bias = random({24}, 3);
   const Values wanted = product(values(x), values(weight), 18, 24, 40, false, true, values(bias));
-  for (const Activation activation : {Activation::none, Activation::gelu, Activation::silu}) {
+  for (const Activation activation : every_activation) {
     for (const bool keep : {false, true}) {
       Tensor out = empty({2, 9, 24});
       MatmulArgs args = multiply(x, weight, out);
@@ -91,7 +77,7 @@ TEST_P(Matmul, ForwardOfALinearLayerKeepsThePreActivation) {
       if (keep) args.pre_activation = empty({2, 9, 24});
       backend().matmul(args);
       if (keep) expect_close(args.pre_activation, wanted);
-      expect_close(out, mapped(wanted, [&](double value) { return activated(activation, value); }));
+      expect_close(out, mapped(wanted, [&](double value) { return reference_activation(activation, value); }));
     }
   }
 }
@@ -100,7 +86,7 @@ TEST_P(Matmul, InputGradientGoesThroughTheActivation) {
   const Tensor dy = random({18, 24}, 1);
   const Tensor weight = random({24, 40}, 2, 0.2);
   const Tensor x = random({18, 40}, 3);
-  for (const Activation activation : {Activation::none, Activation::gelu, Activation::silu}) {
+  for (const Activation activation : every_activation) {
     Tensor dx = empty({18, 40});
     MatmulArgs args = multiply(dy, weight, dx);
     args.activation = activation;
@@ -108,8 +94,19 @@ TEST_P(Matmul, InputGradientGoesThroughTheActivation) {
     backend().matmul(args);
     Values wanted = product(values(dy), values(weight), 18, 40, 24, false, false);
     const Values at = values(x);
-    for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] *= slope(activation, at[i]);
+    for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] *= reference_slope(activation, at[i]);
     expect_close(dx, wanted);
+  }
+}
+
+TEST_P(Matmul, NotANumberGoesThroughActivations) {
+  for (const Activation activation : every_activation) {
+    MatmulArgs args =
+        multiply(tensor_of({1, 16}, type(), Values(16, std::nan(""))), random({16, 16}, 1), empty({1, 16}));
+    args.activation = activation;
+    backend().zero(args.out);
+    backend().matmul(args);
+    for (const double value : values(args.out)) ASSERT_TRUE(std::isnan(value)) << static_cast<int>(activation);
   }
 }
 
@@ -124,14 +121,14 @@ TEST_P(Matmul, ActivationsOfSizesThatFitNoBlock) {
   backend().matmul(args);
   const Values wanted = product(values(x), values(weight), 6, 13, 11, false, true, values(args.bias));
   expect_close(args.pre_activation, wanted);
-  expect_close(args.out, mapped(wanted, gelu));
+  expect_close(args.out, mapped(wanted, [](double value) { return reference_activation(Activation::gelu, value); }));
 
   MatmulArgs back = multiply(random({6, 11}, 4), random({11, 13}, 5, 0.3), empty({6, 13}));
   back.activation = Activation::gelu;
   back.gradient_at = args.pre_activation;
   Values gradient = product(values(back.a), values(back.b), 6, 13, 11, false, false);
   const Values at = values(back.gradient_at);
-  for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] *= slope(Activation::gelu, at[i]);
+  for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] *= reference_slope(Activation::gelu, at[i]);
   backend().matmul(back);
   expect_close(back.out, gradient);
 }
