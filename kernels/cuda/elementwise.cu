@@ -85,8 +85,10 @@ struct Dropout {
       for (int i = first; i < width && i < first + 4; ++i) {
         const std::uint32_t word = words[width == 1 ? position % 4 : static_cast<std::uint64_t>(i - first)];
         const float factor = word >= first_kept ? scale : 0.0F;
-        const float kept = to_f32(in.x.values[i]) * factor;
-        result.values[i] = from_f32<T>(residual != nullptr ? to_f32(in.residual.values[i]) + kept : kept);
+        const float value = to_f32(in.x.values[i]);
+        // Said, not left to the compiler, which does not contract all widths alike.
+        result.values[i] =
+            from_f32<T>(residual != nullptr ? fmaf(value, factor, to_f32(in.residual.values[i])) : value * factor);
       }
     }
     store_piece(out + at, result);
