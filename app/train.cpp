@@ -124,7 +124,7 @@ class Run {
 
   void resume() {
     const auto folder = find_checkpoint(configuration_.checkpoint, world_, Damaged::set_aside);
-    if (folder.empty()) return;
+    if (folder.empty()) return expect_new_run();
     CheckpointReader reader(folder);
     const CheckpointInfo& info = reader.info();
     if (info.seed != configuration_.train.seed)
@@ -136,6 +136,22 @@ class Run {
     session_.load(reader);
     step_ = info.step;
     resumed_from_ = folder;
+  }
+
+  /// There is no checkpoint. Where an earlier life of the run must have saved some, their file system may be missing.
+  void expect_new_run() const {
+    const CheckpointOptions& options = configuration_.checkpoint;
+    const auto& metrics = configuration_.log.metrics;
+    if (options.directory.empty() || options.resume != "auto" || options.every == 0 || metrics.empty()) return;
+    together(world_.all(), [&] {
+      const std::int64_t told = world_.rank() == 0 ? last_step_in(metrics) : 0;
+      if (told <= 2 * options.every) return;  // the second save waits for the first
+      refuse(
+          "checkpoint.directory={}: found no checkpoint, but log.metrics={} tells of {} steps, one due every {}. Is "
+          "its file system mounted? Nothing is begun anew without your word: move the metrics away, or say "
+          "checkpoint.resume=never",
+          options.directory.string(), metrics.string(), told, options.every);
+    });
   }
 
   void announce() {
@@ -159,6 +175,9 @@ class Run {
                                       : "training waits while they are written"));
     if (!resumed_from_.empty())
       progress_->note(fmt::format("resumed     step {} from {}", step_, resumed_from_.string()));
+    else if (saves_)
+      progress_->note(configuration_.checkpoint.resume == "never" ? "begun       anew: checkpoint.resume=never"
+                                                                  : "begun       anew: there is no checkpoint yet");
     if (step_ >= train.steps) progress_->note(fmt::format("train.steps={} are done: nothing left to do", train.steps));
   }
 

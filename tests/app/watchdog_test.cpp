@@ -63,13 +63,18 @@ TEST_F(WatchdogTest, AStoppedRankIsNamedAndEveryRankTellsWhereItIs) {
                                 "trireme: the job ends with status 1 (train.watchdog = 3 s)\n"));
 }
 
-TEST_F(WatchdogTest, ADeadRankEndsTheJobAtOnce) {
+TEST_F(WatchdogTest, ADeadRankEndsTheJobAtOnceAndEveryRankTellsWhereItWas) {
   Job job = run({.data = 2, .pipeline = 2});
   ASSERT_TRUE(job.until([&] { return has_steps(3); })) << job.err();
-  ASSERT_EQ(kill(job.ranks().at(1), SIGKILL), 0);
-  const int status = job.wait(seconds(15));
+  const std::string dead = std::to_string(job.ranks().at(1));
+  job.signal(1, SIGKILL);
+  const int status = job.wait();
   EXPECT_GT(status, 0) << job.err();
   EXPECT_NE(status, 75) << job.err();
+  EXPECT_THAT(job.err(), ContainsRegex("trireme: rank 1 \\(host [^)]+, process " + dead + "\\) has died"));
+  for (const std::string rank : {"0", "2", "3"})
+    EXPECT_THAT(job.err(), ContainsRegex("  rank " + rank + " \\(process [0-9]+.*\\), main, for [0-9.]+ s: training"));
+  EXPECT_THAT(job.err(), ContainsRegex("  rank 1 \\(process " + dead + ", which .*\\), main, for [0-9.]+ s: training"));
 }
 
 TEST_F(WatchdogTest, ACheckpointThatHangsInAFileOperationIsNamed) {
