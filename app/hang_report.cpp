@@ -116,4 +116,11 @@ std::string HangReport::to_string() const {
                      positions(*this), stacks(*this), conclusion(*this, culprits), limit);
 }
 
+std::string HangReport::death_of(std::size_t dead) const {
+  const RankReport& rank = ranks.at(dead);
+  return fmt::format(
+      "trireme: rank {} (host {}, process {}) has died: killed, or crashed. Where the ranks here were:\n{}", rank.rank,
+      host, rank.process, positions(*this));
+}
+
 }  // namespace trireme

@@ -35,6 +35,8 @@ struct HangReport {
   /// Lines, each with its end: who holds up the others (or who noticed) and where; where each thread of each rank is;
   /// stacks, those alike together; what to make of it.
   std::string to_string() const;
+  /// Of ranks.at(dead), whose process has ended without a word: who it was, and where each thread of each rank was.
+  std::string death_of(std::size_t dead) const;
 };
 
 }  // namespace trireme

@@ -117,6 +117,14 @@ std::string to_json(const StepMetrics& metrics, bool timing) {
   return object.dump();
 }
 
+std::int64_t last_step_in(const fs::path& file) {
+  if (!fs::is_regular_file(file)) return 0;
+  std::string text = text_of(file);
+  const auto last_end = text.rfind('\n');
+  text.erase(last_end == std::string::npos ? 0 : last_end + 1);  // a line that a crash cut short
+  return step_of(text.substr(last_line(text))).value_or(0);
+}
+
 MetricsLog::MetricsLog(const fs::path& file, std::int64_t last_step, bool timing) : file_(file), timing_(timing) {
   std::error_code ignored;  // open_file tells what is wrong
   if (file.has_parent_path()) fs::create_directories(file.parent_path(), ignored);

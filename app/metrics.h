@@ -33,6 +33,9 @@ struct StepMetrics {
 /// Without `timing` it leaves out what the clock says, so that equal runs write equal lines.
 std::string to_json(const StepMetrics& metrics, bool timing = true);
 
+/// The last step that a metrics file tells of; 0 where it tells of none, or is none.
+std::int64_t last_step_in(const std::filesystem::path& file);
+
 /// Appends to a metrics file. A line is written at once and whole, so readers may follow the file.
 class MetricsLog {
  public:

@@ -123,8 +123,9 @@ class Run {
   }
 
   void resume() {
+    const auto start = Clock::now();
     const auto folder = find_checkpoint(configuration_.checkpoint, world_, Damaged::set_aside);
-    if (folder.empty()) return;
+    if (folder.empty()) return expect_new_run();
     CheckpointReader reader(folder);
     const CheckpointInfo& info = reader.info();
     if (info.seed != configuration_.train.seed)
@@ -136,6 +137,23 @@ class Run {
     session_.load(reader);
     step_ = info.step;
     resumed_from_ = folder;
+    resumed_in_ = seconds_since(start);
+  }
+
+  /// There is no checkpoint. Where an earlier life of the run must have saved some, their file system may be missing.
+  void expect_new_run() const {
+    const CheckpointOptions& options = configuration_.checkpoint;
+    const auto& metrics = configuration_.log.metrics;
+    if (options.directory.empty() || options.resume != "auto" || options.every == 0 || metrics.empty()) return;
+    together(world_.all(), [&] {
+      const std::int64_t told = world_.rank() == 0 ? last_step_in(metrics) : 0;
+      if (told <= 2 * options.every) return;  // the second save waits for the first
+      refuse(
+          "checkpoint.directory={}: found no checkpoint, but log.metrics={} tells of {} steps, one due every {}. Is "
+          "its file system mounted? Nothing is begun anew without your word: move the metrics away, or say "
+          "checkpoint.resume=never",
+          options.directory.string(), metrics.string(), told, options.every);
+    });
   }
 
   void announce() {
@@ -158,7 +176,11 @@ class Run {
                                                     format_count(static_cast<double>(saves_->copy_bytes())))
                                       : "training waits while they are written"));
     if (!resumed_from_.empty())
-      progress_->note(fmt::format("resumed     step {} from {}", step_, resumed_from_.string()));
+      progress_->note(
+          fmt::format("resumed     step {} from {} in {:.2f} s", step_, resumed_from_.string(), resumed_in_));
+    else if (saves_)
+      progress_->note(configuration_.checkpoint.resume == "never" ? "begun       anew: checkpoint.resume=never"
+                                                                  : "begun       anew: there is no checkpoint yet");
     if (step_ >= train.steps) progress_->note(fmt::format("train.steps={} are done: nothing left to do", train.steps));
   }
 
@@ -219,6 +241,7 @@ class Run {
   Session session_;
   std::int64_t step_ = 0;
   std::filesystem::path resumed_from_;
+  double resumed_in_ = 0;  ///< seconds, to find, verify and load it
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<MetricsLog> log_;     ///< on rank 0
   std::unique_ptr<Progress> progress_;  ///< on rank 0

@@ -60,6 +60,15 @@ void wait_until(Seconds limit, Condition condition) {
   while (!condition() && Clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
 
+/// In one write, so that what others print does not come between.
+void print(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
+    if (written < 0 && errno != EINTR && errno != EAGAIN) return;
+    text.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(written, 0)));
+  }
+}
+
 /// How long rows of activities have not moved.
 class Stillness {
  public:
@@ -101,7 +110,10 @@ struct Watchdog::State {
   bool neighbour_is_gone(double seconds);
   void expire();
   void tell() const;
-  void print() const;
+  HangReport report() const;
+  bool any_alarm() const {
+    return std::ranges::any_of(ranks, [](const WatchedRank& rank) { return rank.alarm.load(); });
+  }
   bool same_space(const WatchedRank& rank) const { return rank.process_space == own().process_space; }
   WatchedRank& own() const { return ranks[mine]; }
 
@@ -114,6 +126,7 @@ struct Watchdog::State {
   ActivityBoard* before = nullptr;
   Stillness stillness;
   double neighbour_gone = 0;  ///< seconds
+  bool neighbour_told_of = false;
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -154,7 +167,7 @@ void Watchdog::State::run() {
     const double seconds = std::min(Seconds(now - std::exchange(last, now)).count(), counted_at_once);
     stillness.look(seconds);
     if (hangs() || neighbour_is_gone(seconds)) own().alarm = true;
-    if (std::ranges::none_of(ranks, [](const WatchedRank& rank) { return rank.alarm.load(); })) continue;
+    if (!any_alarm()) continue;
     expire();
     return;
   }
@@ -175,6 +188,12 @@ bool Watchdog::State::neighbour_is_gone(double seconds) {
   const WatchedRank& next = ranks[(mine + 1) % ranks.size()];
   const bool gone = next.state == WatchedRank::State::watched && same_space(next) && has_ended(next.process);
   neighbour_gone = gone ? neighbour_gone + seconds : 0;
+  // Launchers give the others a second to end, and do not say where they were.
+  if (gone && !std::exchange(neighbour_told_of, true) && !any_alarm()) {
+    const HangReport all = report();
+    const auto dead = std::ranges::find(all.ranks, next.rank.load(), &RankReport::rank);
+    if (dead != all.ranks.end()) print(all.death_of(static_cast<std::size_t>(dead - all.ranks.begin())));
+  }
   return neighbour_gone >= launchers_turn;
 }
 
@@ -194,7 +213,7 @@ void Watchdog::State::expire() {
   const Seconds grace{other_hosts ? std::clamp(limit / 10, 2.0, 10.0) : 0.0};
   WatchedRank& first = ranks.front();
   if (!first.has_reporter.exchange(true)) {
-    print();
+    print(report().to_string());
     std::this_thread::sleep_for(grace);
     first.reported = true;
   }
@@ -214,7 +233,7 @@ void Watchdog::State::tell() const {
   own().told = true;
 }
 
-void Watchdog::State::print() const {
+HangReport Watchdog::State::report() const {
   HangReport report{.host = host,
                     .limit = fmt::format("{} = {:g} s", options.name, limit.load()),
                     .patience = limit,
@@ -233,12 +252,7 @@ void Watchdog::State::print() const {
       entry.threads.push_back({at.name(), at.to_string(), at.waits(), stillness.of(number, row)});
     }
   }
-  const std::string text = report.to_string();
-  for (std::string_view left = text; !left.empty();) {
-    const ssize_t written = write(STDERR_FILENO, left.data(), left.size());
-    if (written < 0 && errno != EINTR && errno != EAGAIN) return;
-    left.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(written, 0)));
-  }
+  return report;
 }
 
 Watchdog::Watchdog(World& world, Options options) {

@@ -15,7 +15,8 @@ namespace trireme {
 ///
 /// The ranks of a host share what they tell. The first that notices lets all of them report; one prints it for all, for
 /// those too that are stopped or gone, in one write to stderr. Then the process ends with status 1, and the launcher
-/// ends the job. A rank that has ended without a word is noticed within seconds, where the launcher does not.
+/// ends the job. A rank that has ended without a word is told of at once, before the launcher ends the others, which it
+/// has some seconds to do; where it does not, this does.
 class Watchdog {
  public:
   struct Options {

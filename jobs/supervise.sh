@@ -201,6 +201,13 @@ while :; do
     outcome="no host can start ranks"
   elif ! find_layout "$ranks"; then
     outcome="asking for the layout failed"
+  elif [ "$step" -eq 0 ] && [ "$newest" -gt 0 ]; then
+    outcome="checkpoint.directory has lost its checkpoints, the newest of step $newest; is its file system mounted?"
+  else
+    outcome=''
+  fi
+  if [ -n "$outcome" ]; then
+    say "attempt $attempt: not started: $outcome"
   else
     if [ "$newest" -lt 0 ]; then newest=$step; fi
     [ $stopping -eq 0 ] || finish 75 "stopped between two attempts; the newest checkpoint is of step $step"

@@ -36,6 +36,21 @@ TEST(HangReportTest, NamesTheProcessThatIsStopped) {
                               "trireme: the job ends with status 1 (limit = 10 s)\n"));
 }
 
+TEST(HangReportTest, TellsOfADeathAndWhereAllWere) {
+  const std::string text = report({{.rank = 4, .process = 100, .threads = {main_thread(reduce, Waits::for_ranks, 0.2)}},
+                                   {.rank = 5,
+                                    .process = 101,
+                                    .trouble = "has ended",
+                                    .threads = {main_thread("training > step 17 > forward", Waits::no, 0.1)}}})
+                               .death_of(1);
+  EXPECT_EQ(text,
+            "trireme: rank 5 (host a, process 101) has died: killed, or crashed. Where the ranks here were:\n"
+            "  rank 4 (process 100), main, for 0.2 s: " +
+                reduce +
+                "\n"
+                "  rank 5 (process 101, which has ended), main, for 0.1 s: training > step 17 > forward\n");
+}
+
 TEST(HangReportTest, NamesTheThreadThatWaitsForNobody) {
   const ThreadReport writer = {
       .name = "checkpoint", .activity = "flushing to disk /x/shard", .waits = Waits::no, .still = 11};

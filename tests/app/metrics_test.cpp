@@ -110,6 +110,20 @@ TEST_F(MetricsFile, ANewRunStartsTheFileAnew) {
   EXPECT_THAT(steps(), ElementsAre(1));
 }
 
+TEST_F(MetricsFile, TellsItsLastStep) {
+  EXPECT_EQ(last_step_in(file_), 0);
+  test::write_text(file_, "");
+  EXPECT_EQ(last_step_in(file_), 0);
+  test::write_text(file_, "my notes\n");
+  EXPECT_EQ(last_step_in(file_), 0);
+  test::write_text(file_, "");
+  write_steps(0, 1, 4);
+  EXPECT_EQ(last_step_in(file_), 3);
+  test::write_text(file_, test::read_text(file_) + "{\"step\":4,\"lo");
+  EXPECT_EQ(last_step_in(file_), 3);
+  EXPECT_EQ(last_step_in("/dev/null"), 0);
+}
+
 TEST_F(MetricsFile, ResumeWithNothingToDropLeavesTheFileItself) {
   write_steps(0, 1, 4);
   std::filesystem::create_hard_link(file_, folder_ / "same");

@@ -65,6 +65,27 @@ TEST_F(Resume, NeverBeginsAnewWhereAllAreDamaged) {
   EXPECT_EQ(go_on(8, "--checkpoint.resume=never").status, 0);
 }
 
+TEST_F(Resume, NeverBeginsAnewWhereTheMetricsTellOfAnEarlierLife) {
+  fs::rename(folder_ / "run", folder_ / "gone");
+  const auto refused = go_on(8);
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("found no checkpoint"), HasSubstr("run.jsonl tells of 6 steps")));
+  EXPECT_EQ(read_metrics("run").size(), 6U) << "the metrics of the run are gone";
+  const auto anew = go_on(1, "--checkpoint.resume=never --log.progress=plain");
+  EXPECT_EQ(anew.status, 0) << anew.err;
+  EXPECT_THAT(anew.err, HasSubstr("begun       anew: checkpoint.resume=never"));
+}
+
+TEST_F(Resume, BeginsAnewWhereTheFirstCheckpointWasStillToCome) {
+  fs::remove_all(folder_ / "run");
+  const std::string told = test::read_text(folder_ / "run.jsonl");
+  test::write_text(folder_ / "run.jsonl", told.substr(0, told.find("{\"step\":4,")));
+  const auto run = go_on(8, "--log.progress=plain");
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("begun       anew: there is no checkpoint yet"));
+  EXPECT_EQ(read_metrics("run").size(), 8U);
+}
+
 TEST_F(Resume, AStepThatWasAskedForIsTakenOrRefused) {
   damage(4);
   const auto refused = go_on(8, "--checkpoint.resume=4");

