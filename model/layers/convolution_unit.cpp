@@ -15,7 +15,8 @@ ConvolutionUnit::ConvolutionUnit(const Build& build, const std::string& name, co
             {.channels = options.convolution.outputs,
              .synchronised = options.synchronised,
              .relu = options.activation == Activation::relu,
-             .zero_scale = options.zero_scale}) {}
+             .zero_scale = options.zero_scale,
+             .momentum = options.norm_momentum}) {}
 
 Tensor ConvolutionUnit::forward_add(const Context& context, const Tensor& x, const Tensor& residual,
                                     Saved& saved) const {

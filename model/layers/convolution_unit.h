@@ -13,6 +13,7 @@ struct ConvolutionUnitOptions {
   Activation activation = Activation::relu;
   bool synchronised = false;  ///< statistics over the data axis
   bool zero_scale = false;    ///< as of BatchNormOptions
+  double norm_momentum = 0.1;
 };
 
 /// y = activation(norm(convolution(x)) [+ residual]). Parameters NAME.* of the convolution and NAME.norm.*.
