@@ -21,6 +21,7 @@ declare -A vendors=(
   ['(hdf5|H5[A-Z])']='io/'
   ['sentencepiece']='io/'
   ['xxh']='io/'
+  ['(turbojpeg|jpeglib|png|zlib)']='io/'
   ['boost/']='app/'
 )
 
