@@ -22,6 +22,7 @@ declare -A vendors=(
   ['sentencepiece']='io/'
   ['xxh']='io/'
   ['boost/']='app/'
+  ['(prometheus/|civetweb|CivetServer)']='app/monitor/'
 )
 
 violations=0
