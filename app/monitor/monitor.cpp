@@ -206,7 +206,8 @@ void Monitor::diverged(const StepResult& result) {
     state_->figures.last.grad_norm = result.gradient_norm;
   }
   const HostBoard& host = *state_->host;
-  const double end = steady_seconds() + std::min(2 * host.scrape_interval.get(), 60.0);
+  if (host.last_scrape.get() <= 0) return;
+  const double end = steady_seconds() + std::clamp(2 * host.scrape_interval.get(), 1.0, 60.0);
   while (!host.told_divergence && steady_seconds() < end) std::this_thread::sleep_for(std::chrono::milliseconds(20));
 }
 

@@ -38,7 +38,7 @@ class Monitor {
   void report(const StepMetrics& metrics);
   void saves(const SaveTally& tally);
   /// The run ends because loss or gradient is not a finite number. Where something asks the endpoint regularly, returns
-  /// only after that was told once more, or after two of its intervals, a minute at most.
+  /// only after that was told once more, or after two of its intervals, between a second and a minute.
   void diverged(const StepResult& result);
 
  private:
