@@ -90,6 +90,11 @@ struct LogOptions {
   ProgressKind progress = ProgressKind::automatic;
 };
 
+struct MonitorOptions {
+  std::string listen;     ///< "PORT" or "ADDRESS:PORT"; empty: no endpoint
+  double peak_flops = 0;  ///< of one rank's device, FLOP/s; 0: as the GPU's name tells
+};
+
 /// Options of `sample`.
 struct SampleOptions {
   std::string prompt;
@@ -126,6 +131,7 @@ struct Configuration {
   ParallelOptions parallel;
   CheckpointOptions checkpoint;
   LogOptions log;
+  MonitorOptions monitor;
   SampleOptions sample;
   std::string pack_kind = "text";  ///< what `pack` is given
   PackTextOptions pack_text;

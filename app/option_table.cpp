@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "app/edit_distance.h"
+#include "app/monitor/server.h"
 #include "app/section_table.h"
 #include "app/workload.h"
 
@@ -146,6 +147,21 @@ void declare_running(std::vector<Option>& options) {
                              {"none", ProgressKind::none}});
 }
 
+void declare_monitor(std::vector<Option>& options) {
+  SectionTable{options, "monitor", &Configuration::monitor}
+      .used_by(for_train)
+      .text("listen", &MonitorOptions::listen,
+            "where one rank of each host tells Prometheus of the run; empty: nowhere; a port alone is on 127.0.0.1",
+            "PORT or ADDRESS:PORT, such as 9400 or 0.0.0.0:9400",
+            [](const std::string& value) {
+              ListenAddress address;
+              return value.empty() || read_address(value, address);
+            })
+      .number("peak_flops", &MonitorOptions::peak_flops,
+              "what the device of a rank can do, in FLOP/s, for the utilisation; 0: as the GPU's name tells in bf16",
+              {.low = 0});
+}
+
 void declare_tools(std::vector<Option>& options) {
   SectionTable{options, "sample", &Configuration::sample}
       .used_by(for_sample)
@@ -194,6 +210,7 @@ const std::vector<Option>& option_table() {
     declare_model(options);
     declare_training(options);
     declare_running(options);
+    declare_monitor(options);
     declare_tools(options);
     return options;
   }();

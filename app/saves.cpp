@@ -51,6 +51,7 @@ void Saves::attempt(const std::function<std::optional<SavedCheckpoint>()>& part)
   if (saved) complete(*saved);
   if (failure.empty()) return;
   failure_ = failure;
+  ++tally_.failed;
   const auto patience = patience_after(++failures_);
   retry_at_ = Clock::now() + patience;
   if (progress_ != nullptr)
@@ -69,6 +70,9 @@ void Saves::complete(const SavedCheckpoint& saved) {
   last_saved_ = saver_.step();
   failures_ = 0;
   longest_ = std::max(longest_, saved.seconds);
+  ++tally_.saved;
+  tally_.seconds = saved.seconds;
+  tally_.folder = saved.folder;
   note(fmt::format("saved       {} in {:.2f} s, {:.2f} s of them waited for", saved.folder.string(), saved.seconds,
                    stall_of_save_));
   if (progress_ != nullptr && !saved.trouble.empty())

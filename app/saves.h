@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -14,6 +15,13 @@
 #include "io/checkpoint/saver.h"
 
 namespace trireme {
+
+/// What saves have come to in this process.
+struct SaveTally {
+  std::int64_t saved = 0, failed = 0;
+  double seconds = 0;            ///< from the beginning of the newest one until it was complete
+  std::filesystem::path folder;  ///< of the newest one
+};
 
 /// Calls are collective where not said otherwise. A save that fails does not end the run: it is reported, and tried
 /// again after a while with what the run has come to by then.
@@ -40,6 +48,8 @@ class Saves {
   double take_stall() { return std::exchange(stall_, 0.0); }
   /// Seconds to allow for a save: the longest so far, or a guess. Not collective.
   double longest() const { return longest_; }
+  /// What saves have come to. Not collective.
+  const SaveTally& tally() const { return tally_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -59,6 +69,7 @@ class Saves {
   std::int64_t copy_bytes_ = 0;
   std::int64_t last_saved_;
   int failures_ = 0;  ///< since the last success
+  SaveTally tally_;
   std::string failure_;
   Clock::time_point retry_at_;
   double stall_ = 0, stall_of_save_ = 0, longest_ = 0;

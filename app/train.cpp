@@ -8,6 +8,7 @@
 #include "app/commands.h"
 #include "app/doctor.h"
 #include "app/metrics.h"
+#include "app/monitor/monitor.h"
 #include "app/progress.h"
 #include "app/saves.h"
 #include "app/stop_signal.h"
@@ -23,10 +24,11 @@ namespace {
 /// One training run of this process: the trainer, and what people and files see of it.
 class Run {
  public:
-  Run(const Configuration& configuration, World& world)
+  Run(const Configuration& configuration, World& world, Monitor& monitor)
       : configuration_(configuration),
         time_limit_(configuration.train.time_limit),
         world_(world),
+        monitor_(monitor),
         data_(open_data(configuration, configuration.data.train, "data.train")),
         session_(configuration, world, data_->tokenizer(), Session::Purpose::training) {
     if (!configuration.data.validation.empty()) {
@@ -46,6 +48,7 @@ class Run {
     if (!configuration.checkpoint.directory.empty())
       saves_ = std::make_unique<Saves>(session_, step_, log_.get(), progress_.get());
     announce();
+    monitor_.begin(facts());
   }
 
   ExitStatus go() {
@@ -54,6 +57,7 @@ class Run {
       const auto start = Clock::now();
       const StepResult result = trainer_->step([this] { return votes(); });
       step_ = result.step;
+      monitor_.step(result);
       if (saves_) saves_->advance(result.votes.saving);
       const bool last = step_ == configuration_.train.steps;
       const bool validates = validation_ && is_due(configuration_.train.validate_every, last);
@@ -71,7 +75,10 @@ class Run {
   }
 
   /// For a rank that fails while others may wait for it.
-  void abandon() noexcept { session_.abandon(); }
+  void abandon() noexcept {
+    if (trainer_ && trainer_->diverged()) monitor_.diverged(*trainer_->diverged());
+    session_.abandon();
+  }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -175,6 +182,8 @@ class Run {
                                       ? fmt::format("{}B a rank for the copy that is written while training goes on",
                                                     format_count(static_cast<double>(saves_->copy_bytes())))
                                       : "training waits while they are written"));
+    if (const std::string address = monitor_.address(); !address.empty())
+      progress_->note(fmt::format("monitor     http://{}/metrics, /healthz, /readyz", address));
     if (!resumed_from_.empty())
       progress_->note(
           fmt::format("resumed     step {} from {} in {:.2f} s", step_, resumed_from_.string(), resumed_in_));
@@ -184,12 +193,28 @@ class Run {
     if (step_ >= train.steps) progress_->note(fmt::format("train.steps={} are done: nothing left to do", train.steps));
   }
 
+  /// For those who watch.
+  RunFacts facts() {
+    double flops = 0;  // of a sample's forward pass, on each rank of the tensor axis
+    for (const Block& block : session_.architecture().blocks) flops += block.cost.forward_flops;
+    constexpr int passes = 3;  // the backward pass has two products for each of the forward pass
+    return {.arch = configuration_.arch,
+            .layout = session_.layout().to_string(),
+            .device = session_.backend().kind() == DeviceKind::cpu ? "cpu" : "cuda",
+            .precision = name_of(configuration_.train.precision),
+            .stage = session_.stage().index,
+            .flops_per_step = passes * flops * session_.layout().tensor * configuration_.train.global_batch,
+            .flops_a_second = {}};
+  }
+
   bool is_due(std::int64_t every, bool last) const { return last || (every > 0 && step_ % every == 0); }
 
   /// Nothing where it was interrupted by the wish to stop.
   std::optional<Measured> validate() {
-    return evaluate(session_, *validation_, configuration_.train.validation_batches,
-                    [this] { return asked_to_stop(); });
+    return evaluate(session_, *validation_, configuration_.train.validation_batches, [this] {
+      monitor_.alive();
+      return asked_to_stop();
+    });
   }
 
   void report(const StepResult& result, const Measured& validation) {
@@ -209,6 +234,8 @@ class Run {
         .checkpoint_stall_seconds = saves_ ? saves_->take_stall() : 0.0,
         .validation = validation};
     if (log_) write(metrics);
+    monitor_.report(metrics);
+    if (saves_) monitor_.saves(saves_->tally());
     progress_->step(metrics);
     if (!validation.empty())
       progress_->note(fmt::format("step {}  validation {}", result.step,
@@ -237,6 +264,7 @@ class Run {
   Configuration configuration_;
   const TimeLimit time_limit_;
   World& world_;
+  Monitor& monitor_;
   std::shared_ptr<DataSet> data_, validation_;
   Session session_;
   std::int64_t step_ = 0;
@@ -254,7 +282,8 @@ class Run {
 ExitStatus run_train(const Configuration& configuration, World& world) {
   const Watchdog watchdog(world, {.limit = configuration.train.watchdog, .name = "train.watchdog"});
   const Activity activity("training");
-  auto run = std::make_unique<Run>(configuration, world);
+  Monitor monitor(world, configuration);
+  auto run = std::make_unique<Run>(configuration, world, monitor);
   try {
     return run->go();
   } catch (...) {

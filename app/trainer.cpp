@@ -104,6 +104,7 @@ StepResult Trainer::step(const std::function<Votes()>& vote) {
   }
   result.data_wait_seconds = loader_.last_wait();
   accumulate_or_replay();
+  if (session_.backend().kind() == DeviceKind::cpu) result.stage = executor_.seconds();
   const double scale = agree(result, vote ? vote() : Votes{});
   optimizer_->step(step_, result.learning_rate, totals_.view(2 * metrics_, {1}), scale);
   result.seconds = now() - start;
@@ -155,11 +156,13 @@ double Trainer::agree(StepResult& result, const Votes& votes) {
   sums[norm] *= scale * scale;
   if (session_.world().size() > 1 || scale != 1.0)
     session_.backend().upload(&sums[norm], totals_.view(2 * metrics_, {1}));
-  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm))
+  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
+    diverged_ = result;
     fail(
         "step {}: loss {}, gradient norm {}: training has diverged; the parameters of the step before are untouched. "
         "Try a smaller optimizer.learning_rate or more optimizer.warmup_steps",
         result.step, result.loss, result.gradient_norm);
+  }
   return scale;
 }
 

@@ -33,7 +33,8 @@ struct StepResult {
   double learning_rate = 0;
   double seconds = 0;
   double data_wait_seconds = 0;
-  Votes votes;  ///< of all ranks
+  std::optional<StageSeconds> stage;  ///< this rank's, where the host can tell: not of work that a GPU was given
+  Votes votes;                        ///< of all ranks
 };
 
 class Trainer {
@@ -45,6 +46,8 @@ class Trainer {
   /// gradient is not finite, before parameters are touched.
   StepResult step(const std::function<Votes()>& vote = {});
   std::int64_t samples_in_a_pass() const { return source_->samples(); }
+  /// The step that failed because its loss or gradient is not finite, where one did; the same on all ranks.
+  const std::optional<StepResult>& diverged() const { return diverged_; }
 
  private:
   /// Forward and backward passes, and the gradients' sums over the ranks; leaves loss and squared norm in totals_.
@@ -71,6 +74,7 @@ class Trainer {
   std::int64_t step_;
   bool has_run_ = false;
   std::unique_ptr<Recording> recording_;
+  std::optional<StepResult> diverged_;
 };
 
 /// "loss 3.2100 nats a token  accuracy 75.00%", with as many decimals of what has a unit.

@@ -23,6 +23,7 @@ declare -A vendors=(
   ['xxh']='io/'
   ['(turbojpeg|jpeglib|png|zlib)']='io/'
   ['boost/']='app/'
+  ['(prometheus/|civetweb|CivetServer)']='app/monitor/'
 )
 
 violations=0

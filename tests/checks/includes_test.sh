@@ -36,6 +36,8 @@ expect found kernels/a.cpp '#include <oneapi/dnnl/dnnl.hpp>'
 expect found kernels/cpu/a.cpp '#include <cublas_v2.h>'
 expect found comm/mpi/a.cpp '#include <nccl.h>'
 expect found app/a.cpp '#include <hdf5.h>'
+expect found app/a.cpp '#include <prometheus/registry.h>'
+expect found io/a.cpp '#include <civetweb.h>'
 expect found model/a.cpp '#include "H5Fpublic.h"'
 expect found app/a.cpp '#include <sentencepiece_processor.h>'
 

@@ -162,6 +162,74 @@ goes_on_after_a_power_cut() {
   says "life 2 .* 2 of 2 ranks on $2, from step [1-9]" || fail "the job did not go on on $2"
 }
 
+# A real Prometheus on the controller, which finds the jobs by monitor_targets.sh. The ranks' GPUs are those of a stub of
+# NVIDIA's management library: number 0 works at 87%, number 1 idles at 3%.
+watch_jobs() {
+  command -v prometheus >/dev/null || { echo "SKIPPED: found no prometheus; jobs/install.sh --tests installs it" && exit 77; }
+  sed -e 's/15s/250ms/; s/30s/1s/' -e '/- job_name: trireme$/,/labels:/d' "$root"/jobs/monitoring/prometheus.yml >prometheus.yml
+  cp "$root"/jobs/monitoring/rules.yml .
+  "$root"/jobs/slurm/monitor_targets.sh slurm_targets.json
+  prometheus --config.file=prometheus.yml --storage.tsdb.path=series --web.listen-address=127.0.0.1:9090 >prometheus.log 2>&1 &
+}
+prometheus_says() {
+  python3 -c 'import json, sys, urllib.parse as p, urllib.request as r
+query = p.urlencode({"query": sys.argv[1]})
+print(len(json.load(r.urlopen("http://127.0.0.1:9090/api/v1/query?" + query))["data"]["result"]))' "$1" 2>/dev/null || true
+}
+sees_jobs() {
+  "$root"/jobs/slurm/monitor_targets.sh slurm_targets.json
+  [ "$(prometheus_says 'trireme_gpu_utilization_ratio{user="root", node="one"}')" = "$1" ]
+}
+idle_release() {
+  "$root"/jobs/slurm/idle_release.py --log=released.jsonl --window=8 --grace=2 "$@" >idle.log 2>&1 || fail "$(cat idle.log)"
+}
+looks_and_says() { idle_release "${@:2}" && grep -qE "$1" idle.log; }
+is_held() { is_in_state PENDING && [ "$(job_says Priority)" = 0 ]; }
+
+# A job whose GPUs idle is warned, then made to save and held; one that works is not touched. Released, it goes on, and
+# what it was held for is forgotten.
+idle_jobs_are_released() {
+  export TRIREME_MONITOR=0.0.0.0 TRIREME_LAUNCHER=srun
+  export LD_LIBRARY_PATH=${TRIREME%/*}/tests/nvml_stub
+  start_cluster one
+  watch_jobs
+  CUDA_VISIBLE_DEVICES=0 submit 100000 --ntasks-per-node=2 \
+    --export=ALL --job-name=busy
+  local busy=$job
+  arguments+=(--checkpoint.directory="$folder"/idle --log.metrics="$folder"/idle.jsonl)
+  CUDA_VISIBLE_DEVICES=1 submit 100000
+  within 60 sees_jobs 2
+  within 60 looks_and_says "job $job of root: 1 GPUs idle on one: would warn"
+  [ ! -s released.jsonl ] || fail "a dry run has written: $(cat released.jsonl)"
+  looks_and_says "would warn" || fail "the dry run has warned"
+  looks_and_says "warn$" --act || fail "no warning: $(cat idle.log)"
+  within 10 finds "all 1 GPUs of this job idle"
+  is_in_state RUNNING || fail "the warned job does not run"
+
+  "$root"/jobs/slurm/idle_release.py --log=released.jsonl --window=8 --grace=2 --act --listen=127.0.0.1:9095 >webhook.log 2>&1 &
+  within 60 webhook_releases
+  is_held || fail "the job is $(job_says JobState), $(job_says Reason)"
+  says "stopped with everything saved; held" || fail "the job has not saved"
+  grep -q '"action": "released", "job": "'"$job"'", "life": 1, "gpus": 1' released.jsonl || fail "$(cat released.jsonl)"
+  [ "$(find idle -maxdepth 1 -name 'step-????????' | sort | tail -n 1 | sed 's/.*step-0*//')" = "$(wc -l <idle.jsonl)" ] ||
+    fail "not all steps are saved"
+  if grep -q "job $busy" released.jsonl idle.log; then fail "the job that works was spoken of"; fi
+  [ "$(squeue -h -j "$busy" -o %T)" = RUNNING ] || fail "the job that works does not run"
+
+  local steps
+  steps=$(wc -l <idle.jsonl)
+  scontrol release "$job"
+  within 60 is_in_life 2
+  within 60 idle_job_is_past $steps
+  scancel --batch --signal=USR1 "$job"
+  within 60 is_in_life 3
+}
+idle_job_is_past() { [ "$(wc -l <idle.jsonl)" -gt "$1" ]; }
+webhook_releases() {
+  python3 -c 'import urllib.request as r; r.urlopen("http://127.0.0.1:9095/", data=b"{}", timeout=5)' 2>/dev/null || return
+  grep -q released released.jsonl
+}
+
 prepare_run
 case $2 in
   goes_on_with_srun) goes_on_after_a_stop_and_a_killed_rank srun ;;

@@ -21,6 +21,7 @@ std::string trireme_executable() { return found("TRIREME_EXECUTABLE", TRIREME_EX
 std::string mpirun_script() { return found("TRIREME_MPIRUN", TRIREME_MPIRUN); }
 
 std::string gate_library() { return found("TRIREME_GATE_LIBRARY", TRIREME_GATE_LIBRARY); }
+std::string nvml_stub() { return found("TRIREME_NVML_STUB", TRIREME_NVML_STUB); }
 std::string stall_library() { return found("TRIREME_STALL_LIBRARY", TRIREME_STALL_LIBRARY); }
 
 }  // namespace trireme::test

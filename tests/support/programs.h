@@ -13,5 +13,7 @@ std::string mpirun_script();
 std::string gate_library();
 /// tests/support/stall; not part of a bundle.
 std::string stall_library();
+/// tests/support/nvml_stub, in a folder of its own
+std::string nvml_stub();
 
 }  // namespace trireme::test
