@@ -95,7 +95,7 @@ TEST_F(CudaTraining, EvaluatesAndSamples) {
 TEST_F(CudaTraining, LongBf16StaysWithin1PercentOfFp32) {
   const std::string text = (folder_ / "long.txt").string();
   const std::string data = (folder_ / "long.h5").string();
-  write_text(text, test::learnable_text(420000));
+  test::write_text(text, test::learnable_text(420000));
   const auto packed =
       test::run_trireme("pack text --tokenizer=characters --vocabulary=100 --input=" + text + " --output=" + data);
   ASSERT_EQ(packed.status, 0) << packed.err;
