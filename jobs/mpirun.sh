@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # mpirun.sh RANKS COMMAND [ARGUMENT...]: trireme on ranks of this machine, more ranks than cores included.
 #   jobs/mpirun.sh 4 train --config jobs/configs/quickstart.ini --parallel.pipeline=2
+# MPIRUN_QUIET= lets mpirun tell which rank of which host ended first, and how, and that a stop on request is status 75.
 # Ctrl-C or SIGTERM stops training with everything saved (status 75). Threads: every rank takes its share of the cores;
 # OMP_NUM_THREADS overrides. Several machines: mpirun's own --hostfile goes into MPIRUN_ARGUMENTS; supervise.sh, which
 # restarts what fails, does that.
@@ -25,7 +26,7 @@ fi
 mpirun='' interrupted=''
 trap 'interrupted=1; [ -z "$mpirun" ] || kill -USR1 "$mpirun" 2>/dev/null || true' INT TERM
 # shellcheck disable=SC2086  # the variable holds several words
-setsid mpirun -n "$ranks" --bind-to none --quiet -x OMP_WAIT_POLICY ${OMP_NUM_THREADS:+-x OMP_NUM_THREADS} \
+setsid mpirun -n "$ranks" --bind-to none ${MPIRUN_QUIET---quiet} -x OMP_WAIT_POLICY ${OMP_NUM_THREADS:+-x OMP_NUM_THREADS} \
   ${MPIRUN_ARGUMENTS:-} "$trireme" "$@" &
 mpirun=$!
 [ -z "$interrupted" ] || kill -USR1 "$mpirun"

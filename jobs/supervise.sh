@@ -146,6 +146,7 @@ find_layout() {
 run_job() {
   local arguments_of_mpirun="-x TRIREME_RUN"
   if [ -n "$hosts" ]; then
+    export MPIRUN_QUIET='' # or nobody would name the host of a rank that dies alone on it
     arguments_of_mpirun+=" --hostfile $scratch/hosts --map-by slot"
     export OMPI_MCA_plm_rsh_args="-o BatchMode=yes -o ConnectTimeout=$ssh_timeout"
     export OMPI_MCA_oob_tcp_keepalive_time=$((host_timeout / 2)) OMPI_MCA_oob_tcp_keepalive_probes=4

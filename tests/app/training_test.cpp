@@ -67,7 +67,7 @@ TEST_F(Training, RestartOnAnotherLayoutAgrees) {
 }
 
 TEST_F(Training, StopsOnRequestAndGoesOnWithTheSameCommand) {
-  constexpr int steps = 600;
+  constexpr int steps = 200;
   const auto wanted = train({2, 1, 1}, steps, "undisturbed");
   const std::string metrics = (folder_ / "stopped.jsonl").string();
   const std::string command = arguments("--train.steps=" + std::to_string(steps) +

@@ -108,6 +108,12 @@ start_cluster() {
 }
 
 start_node() { node_run "$1" slurmd; }
-# A power cut: all processes on the node end at once.
-kill_node() { ip netns pids "$1" | xargs kill -KILL; }
+# A power cut: all processes on the node end at once. Some may end, and others begin, between a look and a kill.
+kill_node() {
+  local left
+  while left=$(ip netns pids "$1") && [ -n "$left" ]; do
+    # shellcheck disable=SC2086  # several numbers
+    kill -KILL $left 2>/dev/null || true
+  done
+}
 nodes_are_idle() { [ "$(sinfo -h -N -t idle -o %N | wc -l)" -eq "$1" ]; }
