@@ -12,7 +12,7 @@ constexpr std::array commands{
     CommandInfo{Command::train, "train", "", "train; resumes from the newest complete checkpoint", true},
     CommandInfo{Command::eval, "eval", "", "loss and metrics of a checkpoint on a data set", true},
     CommandInfo{Command::sample, "sample", "", "generate text from a checkpoint", true},
-    CommandInfo{Command::pack, "pack", "text", "pack raw data into an HDF5 data set", false},
+    CommandInfo{Command::pack, "pack", "text|images", "pack raw data into an HDF5 data set", false},
     CommandInfo{Command::inspect, "inspect", "PATH", "describe a checkpoint or a data set", false},
     CommandInfo{Command::layout, "layout", "", "ranks and layout of a training job on the ranks at hand", false},
     CommandInfo{Command::doctor, "doctor", "", "check ranks, network and disk before a run", true},

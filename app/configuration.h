@@ -7,8 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "io/images/image_source.h"
+#include "io/images/pack_images.h"
 #include "io/pack_text.h"
 #include "model/arch/gpt.h"
+#include "model/arch/resnet.h"
 #include "model/optim/learning_rate.h"
 #include "model/optim/optimizer.h"
 #include "model/pipeline/schedule.h"
@@ -125,6 +128,8 @@ struct DoctorOptions {
 struct Configuration {
   std::string arch = "gpt";
   GptConfig model;
+  ResnetConfig resnet;
+  Augmentation augmentation;
   DataOptions data;
   TrainOptions train;
   OptimizerOptions optimizer;
@@ -135,6 +140,7 @@ struct Configuration {
   SampleOptions sample;
   std::string pack_kind = "text";  ///< what `pack` is given
   PackTextOptions pack_text;
+  PackImagesOptions pack_images;
   InspectOptions inspect;
   LayoutOptions layout;
   DoctorOptions doctor;

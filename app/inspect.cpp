@@ -12,6 +12,7 @@
 #include "io/checkpoint/format.h"
 #include "io/dataset.h"
 #include "io/hdf5.h"
+#include "io/images/image_dataset.h"
 #include "io/text_statistics.h"
 #include "io/tokenizer.h"
 
@@ -70,6 +71,22 @@ void inspect_dataset(const fs::path& file, bool statistics, std::ostream& out) {
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(std::min(shown_tokens, dataset.tokens())));
   dataset.read(0, tokens);
   fmt::print(out, "it begins with\n{}", indented(Tokenizer::load(blob)->decode(tokens), 4));
+}
+
+void inspect_images(const fs::path& file, std::ostream& out) {
+  const ImageDataset dataset({file});
+  fmt::print(out, "data set {}\n", file.string());
+  row(out, "format", fmt::format("{}, version {}", image_format, image_format_version));
+  row(out, "images", dataset.images());
+  const ImageHeader raw = dataset.raw_size(0);
+  row(out, "stored as", raw.width > 0 ? fmt::format("{} x {} pixels", raw.width, raw.height) : "JPEG and PNG files");
+  row(out, "channels", dataset.channels());
+  row(out, "size", size_on_disk(file));
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(dataset.classes().vocabulary));
+  for (std::int64_t i = 0; i < dataset.images(); ++i) ++counts[static_cast<std::size_t>(dataset.label(i))];
+  row(out, "classes", counts.size());
+  const std::vector<std::string> names = class_names_of(dataset.classes());
+  for (std::size_t i = 0; i < names.size(); ++i) fmt::print(out, "  {:>15}  {}\n", counts[i], names[i]);
 }
 
 void inspect_checkpoint(const fs::path& folder, bool verify, std::ostream& out) {
@@ -158,6 +175,7 @@ void inspect(const InspectOptions& options, std::ostream& out) {
   const hdf5::Handle file = hdf5::open_file(path);
   const std::string format = hdf5::has_attribute(file, "format") ? hdf5::read_string(file, "format") : "";
   if (format == token_format) return inspect_dataset(path, options.statistics, out);
+  if (format == image_format) return inspect_images(path, out);
   if (format == checkpoint::shard_format) return inspect_shard(path, file, out);
   if (format == checkpoint::model_format)
     return inspect_checkpoint(fs::absolute(path).parent_path(), options.verify, out);

@@ -21,6 +21,45 @@ constexpr std::uint32_t for_doctor = bit(Command::doctor);
 
 constexpr Range<double> share{.low = 0, .high = 1, .below = true};
 
+void declare_resnet(std::vector<Option>& options) {
+  SectionTable{options, "model", &Configuration::resnet}
+      .used_by(for_train | for_layout | for_doctor)
+      .number("depth", &ResnetConfig::depth, "resnet: 10, 18, 34, 50 or 101 layers with weights", {.low = 1})
+      .number("base_width", &ResnetConfig::width, "resnet: channels of the first stage's 3x3 convolutions", {.low = 1})
+      .choice<StemKind>("stem", &ResnetConfig::stem,
+                        "resnet: large: 7x7 with stride 2 and a maximum over 3x3; small: 3x3, for images of 28 or 32",
+                        {{"large", StemKind::large}, {"small", StemKind::small}})
+      .number("image_size", &ResnetConfig::image_size, "resnet: height and width of what the model sees, in pixels",
+              {.low = 8, .high = 8192})
+      .number("image_classes", &ResnetConfig::classes, "resnet: classes; 0: as the data set has it")
+      .number("image_channels", &ResnetConfig::channels, "resnet: 1 grey, 3 colours; 0: as the data set has it",
+              {.low = 0, .high = 3})
+      .choice<BatchNormScope>("batch_norm", &ResnetConfig::batch_norm,
+                              "resnet: statistics over a rank's microbatch, or over those of all data-parallel ranks",
+                              {{"local", BatchNormScope::local}, {"sync", BatchNormScope::synchronised}})
+      .number("batch_norm_momentum", &ResnetConfig::batch_norm_momentum,
+              "resnet: share of a step's statistics in the running ones", {.low = 0, .high = 1, .above = true})
+      .flag("zero_scale", &ResnetConfig::zero_scale, "resnet: residual branches begin as 0, by their last norm's scale")
+      .number("label_smoothing", &ResnetConfig::label_smoothing,
+              "resnet: share of a target that all classes share, in training", share);
+}
+
+void declare_augmentation(std::vector<Option>& options) {
+  SectionTable{options, "data", &Configuration::augmentation}
+      .used_by(for_train | for_eval)
+      .choice<CropKind>("crop", &Augmentation::crop,
+                        "images: a box of random size and shape; all of it, moved inside a frame; or the middle square",
+                        {{"resized", CropKind::resized}, {"padded", CropKind::padded}, {"whole", CropKind::whole}})
+      .used_by(for_train)
+      .number("smallest_area", &Augmentation::smallest_area, "images: least share of an image in a resized crop",
+              {.low = 0, .high = 1, .above = true})
+      .number("padding", &Augmentation::padding, "images: pixels that a padded crop may move by",
+              {.low = 0, .high = 4096})
+      .flag("flip", &Augmentation::flip, "images: swap left and right in half of the samples")
+      .number("colour_jitter", &Augmentation::colour_jitter,
+              "images: largest change of brightness, contrast and saturation, as a share", share);
+}
+
 void declare_model(std::vector<Option>& options) {
   SectionTable<Configuration>{options, "model", nullptr}
       .used_by(for_train | for_layout | for_doctor)
@@ -43,6 +82,7 @@ void declare_model(std::vector<Option>& options) {
       .flag("bias", &GptConfig::bias, "linear layers and layer norms have biases")
       .flag("tie_embeddings", &GptConfig::tie_embeddings, "input and output share one embedding matrix")
       .number("dropout", &GptConfig::dropout, "share of activations dropped in training", share);
+  declare_resnet(options);
 }
 
 void declare_training(std::vector<Option>& options) {
@@ -52,6 +92,8 @@ void declare_training(std::vector<Option>& options) {
       .used_by(for_train | for_eval)
       .paths("validation", &DataOptions::validation, "packed files to validate on")
       .number("workers", &DataOptions::workers, "threads that prepare samples, on each rank", {.low = 1, .high = 256});
+
+  declare_augmentation(options);
 
   SectionTable{options, "train", &Configuration::train}
       .used_by(for_train)
@@ -173,7 +215,7 @@ void declare_tools(std::vector<Option>& options) {
       .number("seed", &SampleOptions::seed, "of the draws");
 
   SectionTable<Configuration>{options, "pack", nullptr}.used_by(for_pack).choice(
-      "kind", &Configuration::pack_kind, "what the input is; the first argument", {"text"});
+      "kind", &Configuration::pack_kind, "what the input is; the first argument", {"text", "images"});
   SectionTable{options, "pack", &Configuration::pack_text}
       .used_by(for_pack)
       .paths("input", &PackTextOptions::inputs, "text files, and folders whose *.txt are taken at any depth")
@@ -185,6 +227,16 @@ void declare_tools(std::vector<Option>& options) {
       .choice("encoding", &PackTextOptions::encoding, "of the input", {"utf-8", "gb18030"})
       .number("tokenizer_megabytes", &PackTextOptions::tokenizer_megabytes,
               "most text that the tokenizer is trained on, in MB", {.low = 1});
+
+  SectionTable{options, "pack", &Configuration::pack_images}
+      .used_by(for_pack)
+      .paths("validation_input", &PackImagesOptions::validation_inputs,
+             "images: what the validation set is made of; none: a share of the input")
+      .choice("colour", &PackImagesOptions::colour, "images: what models see; auto: rgb, or as an IDX file has it",
+              {"auto", "grey", "rgb"})
+      .choice("broken", &PackImagesOptions::broken, "images: files that do not decode", {"skip", "refuse"})
+      .number("decoders", &PackImagesOptions::threads, "images: threads that test files; 0: one a core",
+              {.low = 0, .high = 1024});
 
   SectionTable{options, "inspect", &Configuration::inspect}
       .used_by(for_inspect)

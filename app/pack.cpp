@@ -55,7 +55,28 @@ void pack_text_and_tell(const PackTextOptions& options, std::ostream& out, std::
   fmt::print(out, "  {:<18}{:.1f} s\n", "time", result.seconds);
 }
 
+void pack_images_and_tell(const PackImagesOptions& options, std::ostream& out, std::ostream& progress) {
+  const PackImagesResult result =
+      pack_images(options, [&](std::int64_t images) { progress << fmt::format("{} images", images) << std::endl; });
+  for (const std::string& fault : result.skipped) fmt::print(progress, "left out: {}\n", fault);
+  fmt::print(out, "packed images\n");
+  fmt::print(out, "  {:<18}{}, {}\n", "train", result.train, options.output.string());
+  if (!options.validation_output.empty())
+    fmt::print(out, "  {:<18}{}, {}\n", "validation", result.validation, options.validation_output.string());
+  fmt::print(out, "  {:<18}{}\n  {:<18}{}\n", "classes", result.classes.size(), "channels", result.channels);
+  fmt::print(out, "  {:<18}{}\n  {:<18}{:.1f} s\n", "left out", result.skipped_count, "time", result.seconds);
+}
+
 ExitStatus run_pack(const Configuration& configuration) {
+  if (configuration.pack_kind == "images") {
+    PackImagesOptions options = configuration.pack_images;
+    options.inputs = configuration.pack_text.inputs;
+    options.output = configuration.pack_text.output;
+    options.validation_output = configuration.pack_text.validation_output;
+    options.validation_share = configuration.pack_text.validation_share;
+    pack_images_and_tell(options, std::cout, std::cerr);
+    return ExitStatus::done;
+  }
   pack_text_and_tell(configuration.pack_text, std::cout, std::cerr);
   return ExitStatus::done;
 }

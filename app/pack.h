@@ -3,6 +3,7 @@
 
 #include <ostream>
 
+#include "io/images/pack_images.h"
 #include "io/pack_text.h"
 
 namespace trireme {
@@ -10,5 +11,8 @@ namespace trireme {
 /// Packs text and prints what came of it, with the entropies that a model has to beat. Phases are told on `progress`.
 /// Refuses options without input or output, and what pack_text refuses.
 void pack_text_and_tell(const PackTextOptions& options, std::ostream& out, std::ostream& progress);
+
+/// Packs images and prints what came of it. Images left out are named on `progress`.
+void pack_images_and_tell(const PackImagesOptions& options, std::ostream& out, std::ostream& progress);
 
 }  // namespace trireme

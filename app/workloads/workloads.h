@@ -6,5 +6,6 @@
 namespace trireme {
 
 const Workload& gpt_workload();
+const Workload& resnet_workload();
 
 }  // namespace trireme
