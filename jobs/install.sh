@@ -8,9 +8,7 @@ packages=(
   openmpi-bin libopenmpi-dev openssh-client
   libhdf5-dev libdnnl-dev ocl-icd-opencl-dev libsentencepiece-dev libxxhash-dev
   libboost-program-options-dev libfmt-dev nlohmann-json3-dev
-  libturbojpeg0-dev libpng-dev
-  prometheus-cpp-dev libcivetweb-dev
-  libturbojpeg0-dev libpng-dev zlib1g-dev
+  libturbojpeg0-dev libpng-dev zlib1g-dev prometheus-cpp-dev libcivetweb-dev
 )
 test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev

@@ -26,13 +26,14 @@ bool is_address(std::string_view host) {
   return inet_pton(brackets ? AF_INET6 : AF_INET, bare.c_str(), bytes.data()) == 1;
 }
 
-void send(mg_connection* connection, const Answer& answer, bool with_body) {
-  const std::string head = fmt::format(
+/// False where the other side, or the server's end, cut it short.
+bool send(mg_connection* connection, const Answer& answer, bool with_body) {
+  std::string text = fmt::format(
       "HTTP/1.1 {} {}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\n"
       "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
       answer.status, mg_get_response_code_text(connection, answer.status), answer.body.size());
-  mg_write(connection, head.data(), head.size());
-  if (with_body) mg_write(connection, answer.body.data(), answer.body.size());
+  if (with_body) text += answer.body;
+  return mg_write(connection, text.data(), text.size()) == static_cast<int>(text.size());
 }
 
 }  // namespace
@@ -74,8 +75,7 @@ struct HttpServer::State {
     } catch (const std::exception& error) {  // CivetWeb is C
       answer = {500, std::string(error.what()) + "\n", {}};
     }
-    send(connection, answer, method != "HEAD");
-    if (answer.sent) answer.sent();
+    if (send(connection, answer, method != "HEAD") && answer.sent) answer.sent();
     return answer.status;
   }
   static int complain(const mg_connection* connection, const char* message) {
