@@ -21,6 +21,8 @@ declare -A vendors=(
   ['(hdf5|H5[A-Z])']='io/'
   ['sentencepiece']='io/'
   ['xxh']='io/'
+  ['curl/']='io/mirror/'
+  ['openssl/']='io/mirror/'
   ['boost/']='app/'
 )
 

@@ -13,5 +13,7 @@ std::string mpirun_script();
 std::string gate_library();
 /// tests/support/stall; not part of a bundle.
 std::string stall_library();
+/// tests/support/s3/server.py; not part of a bundle.
+std::string s3_server_script();
 
 }  // namespace trireme::test
