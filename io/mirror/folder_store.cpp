@@ -1,5 +1,6 @@
 #include "io/mirror/folder_store.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "io/checkpoint/checkpoint.h"
@@ -52,7 +53,8 @@ std::vector<StoredEntry> FolderStore::list(const std::string& folder) {
 
 std::string FolderStore::read(const std::string& name, std::int64_t offset, std::int64_t count) {
   if (!fs::exists(root_ / name)) throw DamagedCheckpoint(fmt::format("{}: there is no such object", describe(name)));
-  return files::read(root_ / name, offset, count);
+  const auto bytes = static_cast<std::int64_t>(fs::file_size(root_ / name));
+  return files::read(root_ / name, offset, std::clamp<std::int64_t>(bytes - offset, 0, count));
 }
 
 void FolderStore::write(const std::string& name, std::string_view bytes) {
