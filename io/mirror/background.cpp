@@ -169,7 +169,9 @@ bool BackgroundMirror::wait(std::chrono::duration<double> limit, int failures,
   const auto idle = [&] { return state_->granted == state_->wishes; };
   while (!idle() && state_->failures < failures && Clock::now() < end) {
     state_->changed.wait_for(lock, std::chrono::milliseconds(100));
+    lock.unlock();  // the caller may ask for the news
     still_alive(state_->bytes >> 20);
+    lock.lock();
   }
   return idle();
 }
