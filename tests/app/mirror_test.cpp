@@ -16,7 +16,6 @@ using test::S3Server;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::Not;
 
 class MirrorOfARun : public test::TrainingTest {
  protected:
@@ -87,13 +86,13 @@ TEST_F(MirrorOfARun, WithoutAnyCheckpointNothingIsBegunWhileTheMirrorDoesNotAnsw
 }
 
 TEST_F(MirrorOfARun, AKilledUploadIsNoCopyAndIsMadeUpForByTheNextStart) {
-  server_.add_fault("hang 1000000 0 PUT .*step-00000008.*shard-00001");
+  server_.add_fault("hang 1000000 0 PUT .*shard-00001");
   {
     Job job(2, command(1000000));
-    ASSERT_TRUE(job.until([&] { return server_.count("step-00000008") > 2; })) << job.err();
+    ASSERT_TRUE(job.until([&] { return server_.count("shard-00001") > 0; })) << job.err();
     job.kill_all();
   }
-  EXPECT_THAT(mirrored(), Not(testing::Contains(8)));
+  EXPECT_THAT(mirrored(), testing::IsEmpty());
   const auto newest = list_checkpoints(folder_ / "run").back();
   const S3Server fresh;  // without the fault, and empty
   setenv("AWS_ENDPOINT_URL", fresh.endpoint().c_str(), 1);
