@@ -80,8 +80,9 @@ struct CheckpointOptions {
   std::int64_t every = 0;           ///< steps; 0: only at the end or when stopped
   int keep = 3;                     ///< newest checkpoints kept; 0: all
   std::int64_t keep_every = 0;      ///< checkpoints of steps that this divides are kept for ever; 0: none
-  bool background = true;           ///< write from a copy in memory while training goes on
-  std::string resume = "auto";      ///< "auto", "never" or a step
+  std::string mirror;           ///< where complete checkpoints are copied to: s3://bucket/prefix or a path; or empty
+  bool background = true;       ///< write from a copy in memory while training goes on
+  std::string resume = "auto";  ///< "auto", "never" or a step
 };
 
 enum class ProgressKind { automatic, bar, plain, none };

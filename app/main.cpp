@@ -8,6 +8,7 @@
 #include "app/commands.h"
 #include "app/doctor/start_watch.h"
 #include "app/failure.h"
+#include "app/file_modes.h"
 #include "app/options.h"
 #include "comm/mpi/world.h"
 #include "kernels/activity.h"
@@ -88,6 +89,7 @@ ExitStatus run(int argc, char** argv) {
 int main(int argc, char** argv) {
   using namespace trireme;
   try {
+    restrict_file_modes();
     return static_cast<int>(run(argc, argv));
   } catch (const std::exception& error) {
     const Failure failure(error);

@@ -22,7 +22,7 @@ constexpr const char* validation_key = "validation_loss";
 std::string error_text() { return std::generic_category().message(errno); }
 
 int open_file(const fs::path& file, int flags) {
-  const int descriptor = ::open(file.c_str(), flags | O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  const int descriptor = ::open(file.c_str(), flags | O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor < 0) refuse("log.metrics: '{}' cannot be written: {}", file.string(), error_text());
   return descriptor;
 }

@@ -170,6 +170,8 @@ void declare_running(std::vector<Option>& options) {
       .used_by(for_train | for_doctor)
       .flag("background", &CheckpointOptions::background, "write from a copy in memory while training goes on")
       .used_by(for_train | for_eval | for_sample)
+      .text("mirror", &CheckpointOptions::mirror,
+            "s3://BUCKET/PREFIX or a path: complete checkpoints are copied there and restored from there; empty: none")
       .text("resume", &CheckpointOptions::resume, "auto: the newest checkpoint; never; or a step",
             "auto, never or a step", [](const std::string& value) {
               std::int64_t step = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "io/checkpoint/agreement.h"
 #include "kernels/activity.h"
 #include "kernels/error.h"
 
@@ -11,9 +12,16 @@ namespace {
 
 constexpr double slow_disk = 1e8;  // bytes a second, to guess how long the first save takes
 constexpr int last_attempts = 3;
+constexpr int last_attempts_of_mirror = 3;
 
 std::chrono::seconds patience_after(int failures) {
   return std::chrono::seconds(std::min(1 << std::min(failures - 1, 10), 600));
+}
+
+std::unique_ptr<BackgroundMirror> make_mirror(const CheckpointOptions& options, const World& world) {
+  if (options.mirror.empty() || world.rank() != 0) return nullptr;
+  return std::make_unique<BackgroundMirror>(options.mirror, options.directory,
+                                            Retention{.newest = options.keep, .every = options.keep_every});
 }
 
 }  // namespace
@@ -23,13 +31,18 @@ Saves::Saves(Session& session, std::int64_t last_saved, MetricsLog* log, Progres
       options_(session.configuration().checkpoint),
       log_(log),
       progress_(progress),
-      saver_(options_.directory, Retention{.newest = options_.keep, .every = options_.keep_every},
+      mirror_(make_mirror(options_, session.world())),
+      saver_(options_.directory,
+             Retention{.newest = options_.keep,
+                       .every = options_.keep_every,
+                       .in_use = [this] { return mirror_ ? mirror_->in_use() : -1; }},
              session.world().all()),
       // What comes from a device has to pass through host memory in any case.
       copies_(options_.background || session.backend().kind() != DeviceKind::cpu),
       last_saved_(last_saved) {
   if (copies_) copy_bytes_ = session.reserve_snapshot();
   longest_ = static_cast<double>(copy_bytes_) / slow_disk;
+  if (mirror_ && last_saved > 0) mirror_->wake(last_saved);  // an earlier life may not have come to it
 }
 
 void Saves::note(const std::string& text) const {
@@ -77,6 +90,7 @@ void Saves::complete(const SavedCheckpoint& saved) {
                    stall_of_save_));
   if (progress_ != nullptr && !saved.trouble.empty())
     progress_->warn(fmt::format("older checkpoints could not be removed: {}", saved.trouble));
+  if (mirror_) mirror_->wake(last_saved_);
 }
 
 void Saves::wait_for_the_save_under_way() {
@@ -103,7 +117,38 @@ void Saves::begin(std::int64_t step) {
   if (!options_.background) wait_for_the_save_under_way();
 }
 
+void Saves::tell_of_mirror() {
+  if (!mirror_ || progress_ == nullptr) return;
+  for (const auto& [trouble, text] : mirror_->take_news()) {
+    if (trouble) {
+      progress_->warn(text);
+    } else {
+      progress_->note(text);
+    }
+  }
+}
+
+void Saves::finish_mirror(double limit) {
+  if (options_.mirror.empty()) return;
+  together(session_.world().all(), [&] {
+    if (!mirror_) return;
+    Activity activity("waiting for the mirror", options_.mirror, 0, Waits::for_thread);
+    const bool done = mirror_->wait(std::chrono::duration<double>(std::clamp(limit, 0.0, 1e6)), last_attempts_of_mirror,
+                                    [&](std::int64_t megabytes) {
+                                      activity.at(megabytes);
+                                      tell_of_mirror();
+                                    });
+    tell_of_mirror();
+    if (!done && progress_ != nullptr)
+      progress_->warn(
+          fmt::format("NOT MIRRORED checkpoint.mirror={} lacks the newest of {}: the next start of this run "
+                      "copies it",
+                      options_.mirror, options_.directory.string()));
+  });
+}
+
 void Saves::advance(bool any_busy) {
+  tell_of_mirror();
   attempt([&] { return saver_.advance(any_busy); });
 }
 

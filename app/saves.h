@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "app/progress.h"
 #include "app/session.h"
 #include "io/checkpoint/saver.h"
+#include "io/mirror/background.h"
 
 namespace trireme {
 
@@ -44,6 +46,9 @@ class Saves {
   /// Returns when the state after `step`, the present one, is saved. Fails after a few attempts.
   void finish(std::int64_t step);
 
+  /// Waits until the mirror, if any, has what the directory has, for `limit` seconds at most and not while it fails.
+  void finish_mirror(double limit);
+
   /// Seconds that training has waited since the last call. Not collective.
   double take_stall() { return std::exchange(stall_, 0.0); }
   /// Seconds to allow for a save: the longest so far, or a guess. Not collective.
@@ -59,11 +64,13 @@ class Saves {
   void wait_for_the_save_under_way();
   void complete(const SavedCheckpoint& saved);
   void note(const std::string& text) const;
+  void tell_of_mirror();
 
   Session& session_;
   const CheckpointOptions& options_;
   MetricsLog* log_;
   Progress* progress_;
+  std::unique_ptr<BackgroundMirror> mirror_;  ///< on rank 0
   CheckpointSaver saver_;
   bool copies_;  ///< the state is copied first
   std::int64_t copy_bytes_ = 0;

@@ -11,6 +11,8 @@
 #include "app/options.h"
 #include "app/workload.h"
 #include "io/checkpoint/agreement.h"
+#include "io/mirror/mirror.h"
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -33,36 +35,85 @@ NcclPatience nccl_patience(const TrainOptions& options) {
   return {.operation = std::chrono::duration<double>(options.watchdog > 0 ? 1.5 * options.watchdog : for_ever)};
 }
 
-/// Steps to go on from, the last first. Refuses where the one that was asked for is not there.
-std::vector<std::int64_t> candidates(const CheckpointOptions& options) {
-  auto steps = list_checkpoints(options.directory);
-  if (options.resume == "auto") return steps;
+/// A checkpoint to go on from.
+struct Candidate {
+  std::int64_t step = -1;
+  bool mirrored = false;  ///< it has to be brought from the mirror first
+};
+
+/// Steps that the mirror has. Where the directory has checkpoints, a mirror that does not answer is no reason to wait.
+std::vector<std::int64_t> mirrored_steps(const CheckpointOptions& options, bool has_others) {
+  if (options.mirror.empty()) return {};
+  try {
+    return CheckpointMirror(options.mirror).steps();
+  } catch (const Error& error) {
+    if (!has_others || error.status() == ExitStatus::invalid_input) throw;
+    std::cerr << fmt::format("trireme: warning: checkpoint.mirror: {}; only {} is looked at\n", error.what(),
+                             options.directory.string());
+    return {};
+  }
+}
+
+/// What to go on from, the best last. Refuses where the step that was asked for is not there.
+std::vector<Candidate> candidates(const CheckpointOptions& options, Damaged then) {
+  const auto local = list_checkpoints(options.directory);
+  const auto mirrored = mirrored_steps(options, !local.empty());
+  std::vector<Candidate> found;
+  for (const std::int64_t step : mirrored)
+    if (then == Damaged::set_aside || std::ranges::find(local, step) == local.end()) found.push_back({step, true});
+  for (const std::int64_t step : local) found.push_back({step, false});
+  std::ranges::stable_sort(found, {}, &Candidate::step);
+  if (options.resume == "auto") return found;
   std::int64_t wanted = -1;
   std::from_chars(options.resume.data(), options.resume.data() + options.resume.size(), wanted);
-  if (std::ranges::find(steps, wanted) == steps.end())
+  if (std::ranges::find(found, wanted, &Candidate::step) == found.end())
     refuse("checkpoint.resume={}: {} holds no checkpoint of that step; found: {}", options.resume,
-           options.directory.string(), steps.empty() ? "none" : fmt::format("{}", fmt::join(steps, ", ")));
-  return {wanted};
+           options.mirror.empty() ? options.directory.string()
+                                  : fmt::format("neither {} nor {}", options.directory.string(), options.mirror),
+           local.empty() ? "none" : fmt::format("{}", fmt::join(local, ", ")));
+  std::erase_if(found, [&](const Candidate& each) { return each.step != wanted; });
+  return found;
+}
+
+/// For rank 0: brings a checkpoint from the mirror, into the place of a damaged one.
+void bring(const CheckpointOptions& options, std::int64_t step) {
+  const Activity activity("restoring from the mirror", options.mirror, step);
+  const auto folder = checkpoint_path(options.directory, step);
+  CheckpointMirror mirror(options.mirror);
+  if (std::filesystem::exists(folder)) set_aside(folder);
+  mirror.restore(step, options.directory);
+  std::cerr << fmt::format("trireme: {} is restored from {}\n", folder.string(), mirror.describe(step));
 }
 
 /// What some rank found damaged in a checkpoint that the ranks read together; empty where it is whole. Collective.
-std::string damage_of(const std::filesystem::path& folder, World& world) {
+std::string damage_of(const Candidate& candidate, const CheckpointOptions& options, World& world) {
   std::string damage;
-  together(world.all(), [&] {
+  // Each rank's part of the work; that it is damaged is no failure yet.
+  const auto noting_damage = [&](const auto& work) {
+    together(world.all(), [&] {
+      try {
+        work();
+      } catch (const DamagedCheckpoint& error) {
+        damage = error.what();
+      }
+    });
     try {
-      verify_checkpoint(folder, world.rank(), world.size());
-    } catch (const DamagedCheckpoint& error) {
+      together(world.all(), [&] {
+        if (!damage.empty()) refuse("{}", damage);
+      });
+    } catch (const Error& error) {
       damage = error.what();
     }
-  });
-  try {
-    together(world.all(), [&] {
-      if (!damage.empty()) refuse("{}", damage);
+  };
+  if (candidate.mirrored) {
+    noting_damage([&] {
+      if (world.rank() == 0) bring(options, candidate.step);
     });
-  } catch (const Error& error) {
-    return error.what();
+    if (!damage.empty()) return damage;
   }
-  return {};
+  noting_damage(
+      [&] { verify_checkpoint(checkpoint_path(options.directory, candidate.step), world.rank(), world.size()); });
+  return damage;
 }
 
 /// For rank 0, when a good one was found: the others must not be counted among the newest any more.
@@ -250,27 +301,31 @@ void Session::load(CheckpointReader& reader) {
 std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& world, Damaged then) {
   if (options.directory.empty() || options.resume == "never") return {};
   // One rank looks, so that ranks cannot disagree while a file system settles.
-  std::vector<std::int64_t> steps;
+  std::vector<Candidate> left;
   together(world.all(), [&] {
-    if (world.rank() == 0) steps = candidates(options);
+    if (world.rank() == 0) left = candidates(options, then);
   });
   std::vector<std::int64_t> damaged;
   std::string damage;
   while (true) {
-    const int step = gather(world.all(), steps.empty() ? -1 : static_cast<int>(steps.back())).front();
-    if (step < 0) break;
-    if (!steps.empty()) steps.pop_back();
-    const auto folder = checkpoint_path(options.directory, step);
-    damage = damage_of(folder, world);
+    Candidate next = left.empty() ? Candidate{} : left.back();
+    if (!left.empty()) left.pop_back();
+    next = {gather(world.all(), static_cast<int>(next.step)).front(), gather(world.all(), next.mirrored).front() != 0};
+    if (next.step < 0) break;
+    const auto folder = checkpoint_path(options.directory, next.step);
+    damage = damage_of(next, options, world);
+    if (next.mirrored) std::erase(damaged, next.step);  // set aside already
     if (damage.empty()) {
       if (world.rank() == 0 && then == Damaged::set_aside) set_all_aside(options.directory, damaged);
       return folder;
     }
-    if (world.rank() == 0) std::cerr << fmt::format("trireme: {} is damaged: {}\n", folder.string(), damage);
-    damaged.push_back(step);
+    if (world.rank() == 0)
+      std::cerr << fmt::format("trireme: {} is damaged: {}\n", next.mirrored ? options.mirror : folder.string(),
+                               damage);
+    if (!next.mirrored || std::filesystem::exists(folder)) damaged.push_back(next.step);
   }
   if (options.resume != "auto") refuse("checkpoint.resume={}: {}", options.resume, damage);
-  if (!damaged.empty() || has_damaged(options.directory))
+  if (!damage.empty() || has_damaged(options.directory))
     refuse(
         "checkpoint.directory={}: found only damaged checkpoints, expected a whole one or none. Nothing is begun anew "
         "without your word: move them away, or say checkpoint.resume=never",

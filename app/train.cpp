@@ -16,6 +16,7 @@
 #include "app/trainer.h"
 #include "app/watchdog.h"
 #include "io/checkpoint/agreement.h"
+#include "io/mirror/object_store.h"
 #include "kernels/activity.h"
 
 namespace trireme {
@@ -71,6 +72,7 @@ class Run {
     }
     if (saves_) saves_->finish(step_);
     if (log_) log_->sync();
+    finish_mirror();
     return ExitStatus::done;
   }
 
@@ -122,10 +124,14 @@ class Run {
   }
 
   void prepare_directory() {
-    const auto& directory = configuration_.checkpoint.directory;
+    const auto& [directory, mirror] = std::tie(configuration_.checkpoint.directory, configuration_.checkpoint.mirror);
+    if (directory.empty() && !mirror.empty())
+      refuse("checkpoint.mirror: found no checkpoint.directory, expected the folder whose checkpoints are mirrored");
     if (directory.empty()) return;
     together(world_.all(), [&] {
-      if (world_.rank() == 0) check_checkpoint_directory(directory);
+      if (world_.rank() != 0) return;
+      check_checkpoint_directory(directory);
+      if (!mirror.empty()) mirror::make_object_store(mirror, {});
     });
   }
 
@@ -257,7 +263,14 @@ class Run {
       progress_->note(fmt::format(
           "stopped     after step {} {}; {}", step_, why,
           saves_ ? "the same command goes on from there" : "checkpoint.directory is not set: nothing is saved"));
+    finish_mirror();
     return saves_ ? ExitStatus::stopped_early : ExitStatus::failed;
+  }
+
+  void finish_mirror() {
+    constexpr double for_the_end_of_the_process = 5;
+    const auto left = time_limit_.left();
+    if (saves_) saves_->finish_mirror(left ? *left - for_the_end_of_the_process : 1e6);
   }
 
   const StopSignal signal_;

@@ -9,12 +9,13 @@ packages=(
   libhdf5-dev libdnnl-dev ocl-icd-opencl-dev libsentencepiece-dev libxxhash-dev
   libboost-program-options-dev libfmt-dev nlohmann-json3-dev
   libturbojpeg0-dev libpng-dev zlib1g-dev prometheus-cpp-dev libcivetweb-dev
+  libcurl4-openssl-dev libssl-dev
 )
 test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
   clang-format clang-tidy-19 clang-19 libclang-rt-19-dev git xz-utils hdf5-tools python3 python3-h5py python3-numpy
   slurmctld slurmd slurm-client munge openssh-server iproute2
-  prometheus prometheus-alertmanager
+  prometheus prometheus-alertmanager debootstrap python3-yaml
 )
 
 case "${1:-}" in

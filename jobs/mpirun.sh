@@ -20,6 +20,10 @@ fi
 if [[ ${MPIRUN_ARGUMENTS:-} != *hostfile* ]] && [ "$ranks" -gt "$(nproc)" ]; then
   export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
 fi
+# Ranks of one host talk through its memory, and listen to nobody else. (mpirun itself opens its control ports even so.)
+if [ -z "${MPIRUN_ARGUMENTS:-}" ]; then
+  export OMPI_MCA_btl="${OMPI_MCA_btl:-self,vader}"
+fi
 
 # mpirun kills its ranks at SIGINT and SIGTERM, but passes SIGUSR1 on, at which they save. Its own session keeps the
 # terminal's Ctrl-C away from it.

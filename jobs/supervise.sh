@@ -5,7 +5,9 @@
 #   jobs/supervise.sh --ranks=8 train --config run.ini      # this machine only
 #
 #   --hosts=FILE         Open MPI's format: lines of `HOST slots=RANKS` (1 where not given). This machine must reach the
-#                        hosts by ssh without a password; program, data and checkpoints lie at the same place on all
+#                        hosts by ssh without a password; program, data and checkpoints lie at the same place on all.
+#                        When another host stands in the file, or one does not any more, the job saves and starts again
+#                        on those that do: Kubernetes' MPI operator writes the file when workers come and go
 #   --ranks=N            instead: at most N ranks of this machine
 #   --retries=8          restarts in a row without a newer checkpoint before it gives up (status 1)
 #   --back-off=5         seconds before the first restart; twice as long each time without a newer checkpoint, up to:
@@ -78,15 +80,25 @@ slots_of='NF && $1 !~ /^#/ {
 } END { for (i = 1; i <= count; ++i) print order[i], sum[order[i]] }'
 all_hosts=(localhost)
 declare -A slots=() answers=()
-if [ -n "$hosts" ]; then
-  [ -r "$hosts" ] || refuse "--hosts=$hosts: found no such file"
-  all_hosts=()
+listed='' # what the host file said when it was read
+listed_now() { awk "$slots_of" "$hosts" 2>/dev/null; }
+read_hosts() {
+  all_hosts=() listed=$(listed_now)
   while read -r host number; do
     [ "$host" != '?' ] || refuse "--hosts=$hosts: found '$number', expected 'HOST slots=RANKS'"
     all_hosts+=("$host") slots[$host]=$number answers[$host]=1
-  done < <(awk "$slots_of" "$hosts")
-  [ ${#all_hosts[@]} -gt 0 ] || refuse "--hosts=$hosts: found no host, expected lines of 'HOST slots=RANKS'"
+  done <<<"$listed"
+}
+if [ -n "$hosts" ]; then
+  [ -r "$hosts" ] || refuse "--hosts=$hosts: found no such file"
+  read_hosts
+  [ -n "$listed" ] || refuse "--hosts=$hosts: found no host, expected lines of 'HOST slots=RANKS'"
 fi
+# A file that is being written, or wrong by now, changes nothing.
+other_hosts_are_listed() {
+  local now
+  now=$(listed_now) && [ -n "$now" ] && [ "$now" != "$listed" ] && [[ $now != *'?'* ]]
+}
 
 names_here=" localhost 127.0.0.1 $(hostname) $(hostname -s) $(hostname -f) $(hostname -I) "
 
@@ -118,6 +130,7 @@ find_hosts() {
   local host error
   where="this machine"
   [ -n "$hosts" ] || return 0
+  if other_hosts_are_listed; then read_hosts; fi
   for_all "$(printf 'cd %q && test -x %q' "$PWD" "$TRIREME")"
   ranks=0 where=''
   : >"$scratch/hosts"
@@ -142,6 +155,16 @@ find_layout() {
   step=${text##*step }
 }
 
+# Tells a job to save and stop when its hosts are not those of the file any more.
+follow_hosts() {
+  while sleep 1 && kill -0 "$1" 2>/dev/null; do
+    other_hosts_are_listed || continue
+    touch "$scratch/resized"
+    kill -TERM "$1" 2>/dev/null || true
+    return
+  done
+}
+
 # Runs the job; sets `status`. Its own session keeps the terminal's Ctrl-C away: it gets SIGTERM from here.
 run_job() {
   local arguments_of_mpirun="-x TRIREME_RUN"
@@ -157,6 +180,8 @@ run_job() {
     setsid "$here/mpirun.sh" "$start" train "${train[@]}" $layout --checkpoint.resume=auto &
   job=$!
   if [ $stopping -gt 0 ]; then kill -TERM "$job" || true; fi
+  rm -f "$scratch/resized"
+  if [ -n "$hosts" ]; then follow_hosts "$job" & fi
   interrupted=1
   while [ -n "$interrupted" ]; do # a signal ends `wait` early
     interrupted='' status=0
@@ -214,6 +239,10 @@ while :; do
     [ $stopping -eq 0 ] || finish 75 "stopped between two attempts; the newest checkpoint is of step $step"
     say "attempt $attempt: $start of $ranks ranks on $where, from step $step: $layout"
     run_job
+    if [ "$status" -eq 75 ] && [ -e "$scratch/resized" ] && [ $stopping -eq 0 ]; then
+      say "attempt $attempt: saved, to go on with the hosts that $hosts names now"
+      continue
+    fi
     case $status in
       0) finish 0 "attempt $attempt: done" ;;
       2) finish 2 "attempt $attempt: wrong input, see above; no restart mends it" ;;

@@ -63,11 +63,15 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& directory, co
 /// back to a checkpoint whose replacement was interrupted. Refuses, naming checkpoint.directory.
 void check_checkpoint_directory(const std::filesystem::path& directory);
 
+/// Of complete checkpoints' steps, ascending, those that retention removes.
+std::vector<std::int64_t> steps_to_prune(std::vector<std::int64_t> steps, int keep, std::int64_t keep_every);
+
 /// Removes all but the newest `keep` checkpoints (0: keeps all) and those whose step `keep_every` divides (0: none),
 /// and left-over .partial folders. Folders without a model.h5 do not count, and stay; so do steps after `last`, which
-/// another run left that this one goes back behind. Call on one rank, while no checkpoint is being saved.
+/// another run left that this one goes back behind, and the step `in_use`. Call on one rank, while no checkpoint is
+/// being saved.
 void prune_checkpoints(const std::filesystem::path& directory, int keep, std::int64_t keep_every = 0,
-                       std::int64_t last = std::numeric_limits<std::int64_t>::max());
+                       std::int64_t last = std::numeric_limits<std::int64_t>::max(), std::int64_t in_use = -1);
 
 /// Renames a checkpoint to NAME.damaged, so that it is not listed any more. An older one of that name is removed.
 void set_aside(const std::filesystem::path& folder);

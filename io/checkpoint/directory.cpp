@@ -81,17 +81,23 @@ void check_checkpoint_directory(const std::filesystem::path& directory) {
   }
 }
 
-void prune_checkpoints(const std::filesystem::path& directory, int keep, std::int64_t keep_every, std::int64_t last) {
+std::vector<std::int64_t> steps_to_prune(std::vector<std::int64_t> steps, int keep, std::int64_t keep_every) {
+  const auto newest = static_cast<std::size_t>(std::max(keep, 0));
+  steps.resize(keep <= 0 || steps.size() <= newest ? 0 : steps.size() - newest);
+  std::erase_if(steps, [&](std::int64_t step) { return keep_every > 0 && step % keep_every == 0; });
+  return steps;
+}
+
+void prune_checkpoints(const std::filesystem::path& directory, int keep, std::int64_t keep_every, std::int64_t last,
+                       std::int64_t in_use) {
   restore_replaced(directory);
   for (const auto& folder : folders_with(directory, ".partial")) files::remove(partial_path(folder));
   std::vector<std::int64_t> steps = list_checkpoints(directory);
   std::erase_if(steps, [&](std::int64_t step) {
     return step > last || !std::filesystem::exists(checkpoint_path(directory, step) / model_file);
   });
-  if (keep <= 0 || steps.size() <= static_cast<std::size_t>(keep)) return;
-  steps.resize(steps.size() - static_cast<std::size_t>(keep));
-  for (const std::int64_t step : steps) {
-    if (keep_every > 0 && step % keep_every == 0) continue;
+  for (const std::int64_t step : steps_to_prune(steps, keep, keep_every)) {
+    if (step == in_use) continue;
     // Renamed first, and for good: a folder that lost only some of its files must not pass for a checkpoint.
     const std::filesystem::path folder = checkpoint_path(directory, step);
     files::rename(folder, partial_path(folder));

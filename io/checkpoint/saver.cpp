@@ -97,7 +97,9 @@ void CheckpointSaver::State::plan(std::vector<CheckpointItem> mine, int shard, i
     if (before) before();
     publish(partial, folder, exchanged);
     try {
-      if (retention) prune_checkpoints(directory, retention->newest, retention->every, info.step);
+      if (retention)
+        prune_checkpoints(directory, retention->newest, retention->every, info.step,
+                          retention->in_use ? retention->in_use() : -1);
     } catch (const Error& problem) {
       trouble = problem.what();
     }

@@ -15,8 +15,9 @@ namespace trireme {
 
 /// Which complete checkpoints stay when a new one has come.
 struct Retention {
-  int newest = 0;          ///< 0: all
-  std::int64_t every = 0;  ///< those of steps that this divides stay for ever; 0: none
+  int newest = 0;                                  ///< 0: all
+  std::int64_t every = 0;                          ///< those of steps that this divides stay for ever; 0: none
+  std::function<std::int64_t()> in_use = nullptr;  ///< a step that stays for now; -1: none. Any thread asks
 };
 
 struct SavedCheckpoint {

@@ -22,6 +22,8 @@ declare -A vendors=(
   ['sentencepiece']='io/'
   ['xxh']='io/'
   ['(turbojpeg|jpeglib|png|zlib)']='io/'
+  ['curl/']='io/mirror/'
+  ['openssl/']='io/mirror/'
   ['boost/']='app/'
   ['(prometheus/|civetweb|CivetServer)']='app/monitor/'
 )

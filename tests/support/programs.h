@@ -15,5 +15,7 @@ std::string gate_library();
 std::string stall_library();
 /// tests/support/nvml_stub, in a folder of its own
 std::string nvml_stub();
+/// tests/support/s3/server.py; not part of a bundle.
+std::string s3_server_script();
 
 }  // namespace trireme::test
