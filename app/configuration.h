@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "io/pack_labels.h"
 #include "io/pack_text.h"
 #include "model/arch/gpt.h"
 #include "model/optim/learning_rate.h"
@@ -129,6 +130,7 @@ struct Configuration {
   SampleOptions sample;
   std::string pack_kind = "text";  ///< what `pack` is given
   PackTextOptions pack_text;
+  PackLabelsOptions pack_labels;
   InspectOptions inspect;
   LayoutOptions layout;
   DoctorOptions doctor;

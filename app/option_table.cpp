@@ -157,18 +157,34 @@ void declare_tools(std::vector<Option>& options) {
       .number("seed", &SampleOptions::seed, "of the draws");
 
   SectionTable<Configuration>{options, "pack", nullptr}.used_by(for_pack).choice(
-      "kind", &Configuration::pack_kind, "what the input is; the first argument", {"text"});
+      "kind", &Configuration::pack_kind, "what the input is; the first argument", {"text", "labels"});
   SectionTable{options, "pack", &Configuration::pack_text}
       .used_by(for_pack)
       .paths("input", &PackTextOptions::inputs, "text files, and folders whose *.txt are taken at any depth")
       .path("output", &PackTextOptions::output, "data set to write")
       .path("validation_output", &PackTextOptions::validation_output, "validation set to split off; empty: none")
       .number("validation_share", &PackTextOptions::validation_share, "share of the text for validation", share)
-      .choice("tokenizer", &PackTextOptions::tokenizer, "how text becomes tokens", {"bpe", "unigram", "characters"})
+      .choice("tokenizer", &PackTextOptions::tokenizer, "how text becomes tokens",
+              {"bpe", "unigram", "characters", "wordpiece"})
       .number("vocabulary", &PackTextOptions::vocabulary, "most tokens in the vocabulary", {.low = 1})
-      .choice("encoding", &PackTextOptions::encoding, "of the input", {"utf-8", "gb18030"})
+      .choice("encoding", &PackTextOptions::encoding, "of the input; auto: looks at how each file begins",
+              {"utf-8", "gb18030", "big5", "auto"})
+      .choice("width", &PackTextOptions::width, "wordpiece: fold makes full-width letters, digits and signs ASCII",
+              {"keep", "fold"})
+      .choice("script", &PackTextOptions::script, "wordpiece: simplified turns traditional characters into simplified",
+              {"keep", "simplified"})
+      .path("dictionary", &PackTextOptions::dictionary,
+            "wordpiece: words and entities to mask whole, as in jieba's dict.txt; empty: none")
       .number("tokenizer_megabytes", &PackTextOptions::tokenizer_megabytes,
               "most text that the tokenizer is trained on, in MB", {.low = 1});
+
+  SectionTable{options, "pack", &Configuration::pack_labels}
+      .used_by(for_pack)
+      .path("tokenizer_from", &PackLabelsOptions::tokenizer_from,
+            "labels: data set or checkpoint whose tokenizer (and, where it has them, labels) to use")
+      .choice("of", &PackLabelsOptions::of, "labels: what has them; lines LABEL<TAB>TEXT or TOKEN<TAB>LABEL",
+              {"texts", "tokens"})
+      .text("labels", &PackLabelsOptions::labels, "labels: all there are, a,b,...; empty: those that occur");
 
   SectionTable{options, "inspect", &Configuration::inspect}
       .used_by(for_inspect)

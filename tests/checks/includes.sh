@@ -21,6 +21,8 @@ declare -A vendors=(
   ['(hdf5|H5[A-Z])']='io/'
   ['sentencepiece']='io/'
   ['xxh']='io/'
+  ['unicode/']='io/'
+  ['opencc']='io/'
   ['boost/']='app/'
 )
 
