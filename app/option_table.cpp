@@ -42,6 +42,18 @@ void declare_model(std::vector<Option>& options) {
       .flag("bias", &GptConfig::bias, "linear layers and layer norms have biases")
       .flag("tie_embeddings", &GptConfig::tie_embeddings, "input and output share one embedding matrix")
       .number("dropout", &GptConfig::dropout, "share of activations dropped in training", share);
+  SectionTable{options, "model", &Configuration::ernie}
+      .used_by(for_train | for_layout | for_doctor)
+      .flag("pre_norm", &ErnieOptions::pre_norm, "ernie: norms before attention and feed-forward layers, not after")
+      .number("order_weight", &ErnieOptions::order_weight,
+              "ernie: of the loss of telling whether two parts of a text have changed places; 0: not asked", {.low = 0})
+      .number("mask_share", &ErnieOptions::mask_share, "ernie: share of a text's tokens to guess",
+              {.low = 0, .high = 1, .above = true, .below = true})
+      .number("mask_characters", &ErnieOptions::mask_characters,
+              "ernie: how often, beside the two below, a text's characters are masked one by one", {.low = 0})
+      .number("mask_words", &ErnieOptions::mask_words, "ernie: how often whole words are masked", {.low = 0})
+      .number("mask_entities", &ErnieOptions::mask_entities, "ernie: how often entities are masked before words",
+              {.low = 0});
 }
 
 void declare_training(std::vector<Option>& options) {
@@ -55,6 +67,8 @@ void declare_training(std::vector<Option>& options) {
   SectionTable{options, "train", &Configuration::train}
       .used_by(for_train)
       .number("steps", &TrainOptions::steps, "length of the run, in steps", {.low = 1})
+      .path("init", &TrainOptions::init,
+            "checkpoint to start from (or a folder of them): parameters of the same name; empty: none")
       .used_by(for_train | for_eval | for_layout | for_doctor)
       .number("global_batch", &TrainOptions::global_batch, "samples of a step, over all ranks", {.low = 1})
       .number("micro_batch", &TrainOptions::micro_batch, "samples that a stage works on at a time", {.low = 1})

@@ -1,4 +1,6 @@
 // trireme train
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <chrono>
 #include <iostream>
@@ -124,7 +126,7 @@ class Run {
 
   void resume() {
     const auto folder = find_checkpoint(configuration_.checkpoint, world_, Damaged::set_aside);
-    if (folder.empty()) return;
+    if (folder.empty()) return initialize();
     CheckpointReader reader(folder);
     const CheckpointInfo& info = reader.info();
     if (info.seed != configuration_.train.seed)
@@ -136,6 +138,20 @@ class Run {
     session_.load(reader);
     step_ = info.step;
     resumed_from_ = folder;
+  }
+
+  /// Begins with the parameters of another run.
+  void initialize() {
+    if (configuration_.train.init.empty()) return;
+    const auto folder = newest_checkpoint(configuration_.train.init, "train.init");
+    CheckpointReader reader(folder);
+    const Session::Initialized found = session_.initialize(reader);
+    initialized_.push_back(fmt::format("init        {} parameters from {}", found.taken, folder.string()));
+    const auto add = [&](const char* what, const std::vector<std::string>& names) {
+      if (!names.empty()) initialized_.push_back(fmt::format("  {:<10}{}", what, fmt::join(names, ", ")));
+    };
+    add("new", found.fresh);
+    add("left over", found.left_over);
   }
 
   void announce() {
@@ -157,6 +173,7 @@ class Run {
                                       ? fmt::format("{}B a rank for the copy that is written while training goes on",
                                                     format_count(static_cast<double>(saves_->copy_bytes())))
                                       : "training waits while they are written"));
+    for (const std::string& line : initialized_) progress_->note(line);
     if (!resumed_from_.empty())
       progress_->note(fmt::format("resumed     step {} from {}", step_, resumed_from_.string()));
     if (step_ >= train.steps) progress_->note(fmt::format("train.steps={} are done: nothing left to do", train.steps));
@@ -219,6 +236,7 @@ class Run {
   Session session_;
   std::int64_t step_ = 0;
   std::filesystem::path resumed_from_;
+  std::vector<std::string> initialized_;  ///< what is to be told of train.init
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<MetricsLog> log_;     ///< on rank 0
   std::unique_ptr<Progress> progress_;  ///< on rank 0

@@ -6,5 +6,6 @@
 namespace trireme {
 
 const Workload& gpt_workload();
+const Workload& ernie_workload();
 
 }  // namespace trireme
