@@ -21,8 +21,7 @@ std::int64_t documents_in(const TokenDataset& dataset, int context) {
   return dataset.documents();
 }
 
-std::int32_t number_of_outside(const TokenDataset& dataset) {
-  const std::vector<std::string> names = labels_of(dataset.tokenizer()).names;
+std::int32_t number_of_outside(const std::vector<std::string>& names) {
   const auto found = std::ranges::find(names, "O");
   return found == names.end() ? -1 : static_cast<std::int32_t>(found - names.begin());
 }
@@ -43,8 +42,11 @@ LabelledSource::LabelledSource(std::shared_ptr<TokenDataset> dataset, int contex
     : dataset_(std::move(dataset)),
       context_(context),
       options_(options),
-      outside_(number_of_outside(*dataset_)),
-      order_(documents_in(*dataset_, context), options.seed, options.training) {}
+      order_(documents_in(*dataset_, context), options.seed, options.training) {
+  const std::vector<std::string> names = labels_of(dataset_->tokenizer()).names;
+  label_count_ = static_cast<std::int32_t>(names.size());
+  outside_ = number_of_outside(names);
+}
 
 std::vector<Field> LabelledSource::fields(std::int64_t) const {
   std::vector<Field> fields = {
@@ -71,6 +73,8 @@ void LabelledSource::read(std::int64_t batch, std::int64_t index, std::span<std:
     if (labels_tokens()) labels.resize(text.size());
     dataset_->read_labels(labels_tokens() ? extent.first : number, labels);
   }
+  if (const auto most = std::ranges::max(labels); most >= label_count_)
+    refuse("{}: damaged: text {} has label {} of {}", dataset_->name(), number, most, label_count_);
   text.pop_back();  // [SEP], of which one stands between two texts
   const auto between = std::ranges::find(text, WordpieceTokenizer::separate);
   Tokens other(between == text.end() ? between : between + 1, text.end());

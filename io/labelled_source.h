@@ -32,9 +32,10 @@ class LabelledSource final : public Source {
   std::shared_ptr<TokenDataset> dataset_;
   int context_;
   SourceOptions options_;
-  std::int32_t outside_;  ///< number of the label "O"; -1: there is none
   SampleOrder order_;
-  std::mutex mutex_;  ///< of the data set, which one thread may use at a time
+  std::int32_t label_count_ = 0;
+  std::int32_t outside_ = -1;  ///< number of the label "O"; -1: there is none
+  std::mutex mutex_;           ///< of the data set, which one thread may use at a time
 };
 
 }  // namespace trireme

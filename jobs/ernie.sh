@@ -52,7 +52,7 @@ if [ ! -e $data/labels-test.tsv ]; then
     done
   done
   # A shuffle that is always the same; what is in both goes from the test.
-  shuf --random-source=$data/dict.txt $data/labels-all-train.tmp | head -n $train_labels >$data/labels-train.tsv
+  shuf --random-source=$data/dict.txt -n $train_labels $data/labels-all-train.tmp >$data/labels-train.tsv
   awk -F'\t' 'NR == FNR { seen[$2]; next } !($2 in seen)' $data/labels-all-train.tmp $data/labels-all-test.tmp >$data/labels-test.tmp
   mv $data/labels-test.tmp $data/labels-test.tsv
 fi
