@@ -4,6 +4,7 @@
 #include <unicode/ucsdet.h>
 #include <unicode/ustring.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <fstream>
@@ -70,9 +71,17 @@ std::string detect_encoding(const std::filesystem::path& file) {
   return best;
 }
 
+namespace {
+
+/// What ICU makes of bytes that Big5 gives no character to: control and private characters.
+bool is_unassigned(char16_t unit) { return (unit >= 0x80 && unit < 0xA0) || (unit >= 0xE000 && unit < 0xF900); }
+
+}  // namespace
+
 struct TextDecoder::State {
   std::unique_ptr<UConverter, ConverterCloser> converter;
   std::int64_t offset = 0;  ///< of the next part
+  bool refuses_unassigned = false;
 };
 
 TextDecoder::TextDecoder(std::string_view encoding) : state_(std::make_unique<State>()) {
@@ -82,6 +91,7 @@ TextDecoder::TextDecoder(std::string_view encoding) : state_(std::make_unique<St
   state_->converter.reset(ucnv_open(name, &code));
   ucnv_setToUCallBack(state_->converter.get(), UCNV_TO_U_CALLBACK_STOP, nullptr, nullptr, nullptr, &code);
   check(code, name);
+  state_->refuses_unassigned = encoding == "big5";
 }
 
 TextDecoder::~TextDecoder() = default;
@@ -89,14 +99,20 @@ TextDecoder::~TextDecoder() = default;
 std::int64_t TextDecoder::decode(std::string_view part, bool last, std::string& text) {
   UConverter* converter = state_->converter.get();
   std::vector<char16_t> units(2 * part.size() + 16);  // never too few: a byte makes at most two
+  std::vector<std::int32_t> offsets(units.size());    // in the part, of what each was
   const char* from = part.data();
   char16_t* to = units.data();
   UErrorCode code = U_ZERO_ERROR;
-  ucnv_toUnicode(converter, &to, units.data() + units.size(), &from, part.data() + part.size(), nullptr,
+  ucnv_toUnicode(converter, &to, units.data() + units.size(), &from, part.data() + part.size(), offsets.data(),
                  static_cast<UBool>(last), &code);
   units.resize(static_cast<std::size_t>(to - units.data()));
-  append_utf8(units, text);
   const std::int64_t begin = std::exchange(state_->offset, state_->offset + static_cast<std::int64_t>(part.size()));
+  if (state_->refuses_unassigned) {
+    const auto wrong = std::ranges::find_if(units, is_unassigned);
+    if (wrong != units.end())
+      return begin + std::max<std::int64_t>(offsets[static_cast<std::size_t>(wrong - units.begin())], -1);
+  }
+  append_utf8(units, text);
   if (U_SUCCESS(code)) return all_valid;
   std::array<char, 16> invalid{};
   auto length = static_cast<std::int8_t>(invalid.size());

@@ -75,7 +75,8 @@ TEST_F(TextEncodingTest, BlocksMayEndAnywhere) {
 }
 
 TEST_F(TextEncodingTest, RefusesWhatIsOfNoneNamingFileAndByte) {
-  EXPECT_THAT(refusal(in_big5 + "\xFF\xFF\n", "big5"),
+  EXPECT_THAT(refusal(in_gbk, "big5"), HasSubstr("is not Big5"));
+  EXPECT_THAT(refusal(in_big5 + "\xA4\x20\n", "big5"),
               AllOf(HasSubstr(file_.string()), HasSubstr(fmt::format("byte {} is not Big5", in_big5.size()))));
   EXPECT_THAT(refusal(times(30000, in_big5) + "\x80", "big5"),
               HasSubstr(fmt::format("byte {} is not Big5", 30000 * in_big5.size())));

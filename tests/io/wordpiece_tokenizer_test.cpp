@@ -82,7 +82,7 @@ TEST(WordpieceTokenizer, LabelsGoWithTheModelAndChangeNoToken) {
   EXPECT_EQ(labels_of(plain->blob()).kind, LabelSet::Kind::none);
   EXPECT_EQ(blob.vocabulary, plain->vocabulary());
   EXPECT_TRUE(reads_alike(blob, plain->blob()));
-  EXPECT_FALSE(reads_alike(blob, trained(60)->blob()));
+  EXPECT_FALSE(reads_alike(blob, trained(40)->blob()));
   EXPECT_FALSE(reads_alike(blob, trained(120, {.fold_width = true})->blob()));
 }
 
@@ -104,7 +104,7 @@ TEST(WordpieceTokenizer, RefusesADamagedModel) {
                                  {"天\n", "\n"},
                                  {"天\n", "地\n"},
                                  {"天\n", "\xFF\n"},
-                                 {"pieces 1", "pieces 9999"}})
+                                 {"pieces ", "pieces 9"}})
     EXPECT_THAT(spoiled(from, to), HasSubstr("damaged")) << from;
   EXPECT_THROW(Tokenizer::train("wordpiece", 5, {text}), Error);
 }
