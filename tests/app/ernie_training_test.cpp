@@ -170,6 +170,7 @@ TEST_F(ErnieTraining, RefusesWhatDoesNotFit) {
               AllOf(HasSubstr("train.init"), HasSubstr("[32]"), HasSubstr("[64]")));
   EXPECT_THAT(refused(arguments("--train.init=" + (folder_ / "nowhere").string())),
               AllOf(HasSubstr("train.init"), HasSubstr("nowhere")));
+  EXPECT_THAT(refused("sample" + checkpoints("pretrained")), AllOf(HasSubstr("ernie"), HasSubstr("writes text")));
   ASSERT_EQ(run_trireme("pack text --tokenizer=wordpiece --vocabulary=12 --input=" + at("text.txt") +
                         " --output=" + at("few.h5"))
                 .status,
