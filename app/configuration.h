@@ -9,7 +9,9 @@
 
 #include "io/images/image_source.h"
 #include "io/images/pack_images.h"
+#include "io/pack_labels.h"
 #include "io/pack_text.h"
+#include "model/arch/ernie.h"
 #include "model/arch/gpt.h"
 #include "model/arch/resnet.h"
 #include "model/optim/learning_rate.h"
@@ -17,6 +19,17 @@
 #include "model/pipeline/schedule.h"
 
 namespace trireme {
+
+/// What ernie has beside the keys that it shares with gpt, which are in the latter's struct.
+struct ErnieOptions {
+  bool pre_norm = false;
+  double order_weight = 0;
+  double mask_share = 0.15;
+  double mask_characters = 1, mask_words = 1, mask_entities = 1;
+  // Not keys: as the data set has it.
+  ErnieTask task = ErnieTask::pretrain;
+  int labels = 0;
+};
 
 struct DataOptions {
   std::vector<std::filesystem::path> train;
@@ -31,6 +44,7 @@ struct TrainOptions {
   int global_batch = 32;  ///< samples of a step, over all ranks
   int micro_batch = 4;    ///< samples a pipeline stage works on at a time
   std::uint64_t seed = 1;
+  std::filesystem::path init;  ///< checkpoint to take parameters from, where none of this run is there
   DeviceChoice device = DeviceChoice::automatic;
   DType precision = DType::f32;
   bool deterministic = true;   ///< on a GPU too, two runs have the same bits
@@ -131,6 +145,7 @@ struct Configuration {
   GptConfig model;
   ResnetConfig resnet;
   Augmentation augmentation;
+  ErnieOptions ernie;
   DataOptions data;
   TrainOptions train;
   OptimizerOptions optimizer;
@@ -142,6 +157,7 @@ struct Configuration {
   std::string pack_kind = "text";  ///< what `pack` is given
   PackTextOptions pack_text;
   PackImagesOptions pack_images;
+  PackLabelsOptions pack_labels;
   InspectOptions inspect;
   LayoutOptions layout;
   DoctorOptions doctor;

@@ -1,6 +1,7 @@
 #include "app/inspect.h"
 
 #include <fmt/ostream.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <iostream>
@@ -15,6 +16,7 @@
 #include "io/images/image_dataset.h"
 #include "io/text_statistics.h"
 #include "io/tokenizer.h"
+#include "io/wordpiece_tokenizer.h"
 
 namespace trireme {
 namespace {
@@ -51,15 +53,20 @@ std::string indented(std::string_view text, int count) {
   return result;
 }
 
-void inspect_dataset(const fs::path& file, bool statistics, std::ostream& out) {
+void inspect_dataset(const fs::path& file, std::int32_t version, bool statistics, std::ostream& out) {
   TokenDataset dataset({file});
   const TokenizerBlob& blob = dataset.tokenizer();
   fmt::print(out, "data set {}\n", file.string());
-  row(out, "format", fmt::format("{}, version {}", token_format, token_format_version));
+  row(out, "format", fmt::format("{}, version {}", token_format, version));
   row(out, "tokens", dataset.tokens());
   row(out, "documents", dataset.documents());
   row(out, "vocabulary", blob.vocabulary);
   row(out, "tokenizer", fmt::format("{}, end of text is {}", blob.kind, blob.end_of_text));
+  if (dataset.has_units()) row(out, "words", "their bounds are known");
+  if (dataset.labelled_by() != LabelledBy::nothing)
+    row(out, "labels",
+        fmt::format("of {}: {}", dataset.labelled_by() == LabelledBy::tokens ? "tokens" : "documents",
+                    fmt::join(labels_of(blob).names, ", ")));
   row(out, "size", size_on_disk(file));
   if (statistics) {
     const TextEntropy entropy = text_entropy(dataset);
@@ -174,7 +181,10 @@ void inspect(const InspectOptions& options, std::ostream& out) {
 
   const hdf5::Handle file = hdf5::open_file(path);
   const std::string format = hdf5::has_attribute(file, "format") ? hdf5::read_string(file, "format") : "";
-  if (format == token_format) return inspect_dataset(path, options.statistics, out);
+  if (format == token_format) {
+    const auto version = hdf5::read_number<std::int32_t>(file, "version");
+    return inspect_dataset(path, version, options.statistics, out);
+  }
   if (format == image_format) return inspect_images(path, out);
   if (format == checkpoint::shard_format) return inspect_shard(path, file, out);
   if (format == checkpoint::model_format)

@@ -83,6 +83,18 @@ void declare_model(std::vector<Option>& options) {
       .flag("tie_embeddings", &GptConfig::tie_embeddings, "input and output share one embedding matrix")
       .number("dropout", &GptConfig::dropout, "share of activations dropped in training", share);
   declare_resnet(options);
+  SectionTable{options, "model", &Configuration::ernie}
+      .used_by(for_train | for_layout | for_doctor)
+      .flag("pre_norm", &ErnieOptions::pre_norm, "ernie: norms before attention and feed-forward layers, not after")
+      .number("order_weight", &ErnieOptions::order_weight,
+              "ernie: of the loss of telling whether two parts of a text have changed places; 0: not asked", {.low = 0})
+      .number("mask_share", &ErnieOptions::mask_share, "ernie: share of a text's tokens to guess",
+              {.low = 0, .high = 1, .above = true, .below = true})
+      .number("mask_characters", &ErnieOptions::mask_characters,
+              "ernie: how often, beside the two below, a text's characters are masked one by one", {.low = 0})
+      .number("mask_words", &ErnieOptions::mask_words, "ernie: how often whole words are masked", {.low = 0})
+      .number("mask_entities", &ErnieOptions::mask_entities, "ernie: how often entities are masked before words",
+              {.low = 0});
 }
 
 void declare_training(std::vector<Option>& options) {
@@ -98,6 +110,8 @@ void declare_training(std::vector<Option>& options) {
   SectionTable{options, "train", &Configuration::train}
       .used_by(for_train)
       .number("steps", &TrainOptions::steps, "length of the run, in steps", {.low = 1})
+      .path("init", &TrainOptions::init,
+            "checkpoint to start from (or a folder of them): parameters of the same name; empty: none")
       .used_by(for_train | for_eval | for_layout | for_doctor)
       .number("global_batch", &TrainOptions::global_batch, "samples of a step, over all ranks", {.low = 1})
       .number("micro_batch", &TrainOptions::micro_batch, "samples that a stage works on at a time", {.low = 1})
@@ -217,16 +231,24 @@ void declare_tools(std::vector<Option>& options) {
       .number("seed", &SampleOptions::seed, "of the draws");
 
   SectionTable<Configuration>{options, "pack", nullptr}.used_by(for_pack).choice(
-      "kind", &Configuration::pack_kind, "what the input is; the first argument", {"text", "images"});
+      "kind", &Configuration::pack_kind, "what the input is; the first argument", {"text", "labels", "images"});
   SectionTable{options, "pack", &Configuration::pack_text}
       .used_by(for_pack)
       .paths("input", &PackTextOptions::inputs, "text files, and folders whose *.txt are taken at any depth")
       .path("output", &PackTextOptions::output, "data set to write")
       .path("validation_output", &PackTextOptions::validation_output, "validation set to split off; empty: none")
       .number("validation_share", &PackTextOptions::validation_share, "share of the text for validation", share)
-      .choice("tokenizer", &PackTextOptions::tokenizer, "how text becomes tokens", {"bpe", "unigram", "characters"})
+      .choice("tokenizer", &PackTextOptions::tokenizer, "how text becomes tokens",
+              {"bpe", "unigram", "characters", "wordpiece"})
       .number("vocabulary", &PackTextOptions::vocabulary, "most tokens in the vocabulary", {.low = 1})
-      .choice("encoding", &PackTextOptions::encoding, "of the input", {"utf-8", "gb18030"})
+      .choice("encoding", &PackTextOptions::encoding, "of the input; auto: looks at how each file begins",
+              {"utf-8", "gb18030", "big5", "auto"})
+      .choice("width", &PackTextOptions::width, "wordpiece: fold makes full-width letters, digits and signs ASCII",
+              {"keep", "fold"})
+      .choice("script", &PackTextOptions::script, "wordpiece: simplified turns traditional characters into simplified",
+              {"keep", "simplified"})
+      .path("dictionary", &PackTextOptions::dictionary,
+            "wordpiece: words and entities to mask whole, as in jieba's dict.txt; empty: none")
       .number("tokenizer_megabytes", &PackTextOptions::tokenizer_megabytes,
               "most text that the tokenizer is trained on, in MB", {.low = 1});
 
@@ -239,6 +261,13 @@ void declare_tools(std::vector<Option>& options) {
       .choice("broken", &PackImagesOptions::broken, "images: files that do not decode", {"skip", "refuse"})
       .number("decoders", &PackImagesOptions::threads, "images: threads that test files; 0: one a core",
               {.low = 0, .high = 1024});
+  SectionTable{options, "pack", &Configuration::pack_labels}
+      .used_by(for_pack)
+      .path("tokenizer_from", &PackLabelsOptions::tokenizer_from,
+            "labels: data set or checkpoint whose tokenizer (and, where it has them, labels) to use")
+      .choice("of", &PackLabelsOptions::of, "labels: what has them; lines LABEL<TAB>TEXT or TOKEN<TAB>LABEL",
+              {"texts", "tokens"})
+      .text("labels", &PackLabelsOptions::labels, "labels: all there are, a,b,...; empty: those that occur");
 
   SectionTable{options, "inspect", &Configuration::inspect}
       .used_by(for_inspect)

@@ -13,6 +13,9 @@ namespace {
 void print_split(const std::string& name, const PackTextSplit& split, const std::filesystem::path& file,
                  std::ostream& out) {
   fmt::print(out, "  {:<18}{} tokens in {} documents, {}\n", name, split.tokens, split.documents, file.string());
+  const auto& [characters, words, entities] = split.units;
+  if (characters + words + entities > 0)
+    fmt::print(out, "  {:<18}{} characters, {} words, {} entities\n", "  units", characters, words, entities);
 }
 
 void print_entropies(const PackTextOptions& options, std::ostream& out) {
@@ -67,7 +70,22 @@ void pack_images_and_tell(const PackImagesOptions& options, std::ostream& out, s
   fmt::print(out, "  {:<18}{}\n  {:<18}{:.1f} s\n", "left out", result.skipped_count, "time", result.seconds);
 }
 
+void pack_labels_and_tell(const PackLabelsOptions& options, std::ostream& out) {
+  const PackLabelsResult result = pack_labels(options);
+  fmt::print(out, "packed labels\n  {:<18}{} with {} tokens, the longest with {}, {}\n", "texts", result.texts,
+             result.tokens, result.longest, options.output.string());
+  for (const auto& [name, count] : result.labels) fmt::print(out, "  {:<18}{}\n", name, count);
+}
+
 ExitStatus run_pack(const Configuration& configuration) {
+  if (configuration.pack_kind == "labels") {
+    PackLabelsOptions options = configuration.pack_labels;
+    options.inputs = configuration.pack_text.inputs;
+    options.output = configuration.pack_text.output;
+    options.encoding = configuration.pack_text.encoding;
+    pack_labels_and_tell(options, std::cout);
+    return ExitStatus::done;
+  }
   if (configuration.pack_kind == "images") {
     PackImagesOptions options = configuration.pack_images;
     options.inputs = configuration.pack_text.inputs;

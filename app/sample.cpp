@@ -6,6 +6,7 @@
 
 #include "app/commands.h"
 #include "app/session.h"
+#include "app/workload.h"
 #include "io/tokenizer.h"
 #include "kernels/philox.h"
 
@@ -90,6 +91,9 @@ ExitStatus run_sample(const Configuration& configuration, World& world) {
   CheckpointReader reader(folder);
   const TokenizerBlob blob = tokenizer_of(reader.info());
   Configuration single = with_model_of(configuration, reader.info());
+  if (!workload_of(single).writes_text())
+    refuse("{}: found a checkpoint of model.arch={}, expected one of a model that writes text", folder.string(),
+           single.arch);
   single.parallel = {};
   single.train.global_batch = single.train.micro_batch = 1;
   Session session(single, world, blob, Session::Purpose::inference);

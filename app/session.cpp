@@ -7,15 +7,24 @@
 #include <chrono>
 #include <cstdio>
 #include <iostream>
+#include <map>
+#include <set>
 
 #include "app/options.h"
 #include "app/workload.h"
 #include "io/checkpoint/agreement.h"
 #include "io/mirror/mirror.h"
 #include "kernels/activity.h"
+#include "io/wordpiece_tokenizer.h"
 #include "kernels/error.h"
 
 namespace trireme {
+
+namespace {
+
+const std::string parameters_path = "parameters/";  ///< of checkpoints
+
+}  // namespace
 
 std::unique_ptr<Backend> make_backend(const TrainOptions& options, const World& world) {
   const int gpus = options.device == DeviceChoice::cpu ? 0 : cuda_device_count();
@@ -287,15 +296,54 @@ std::vector<CheckpointItem> Session::items_in_place() {
   return items;
 }
 
-void Session::load(CheckpointReader& reader) {
+void Session::read(CheckpointReader& reader, Held& held) {
   const bool on_host = backend_->kind() == DeviceKind::cpu;
   MemoryPool staging(make_host_memory());
-  for (Held& held : held_) {
-    Tensor host = on_host ? held.values : Tensor(staging, held.values.shape(), DType::f32);
-    reader.read({held.path, held.shard, host.data<float>()});
-    if (!on_host) backend_->upload(host.raw(), held.values);
-  }
+  Tensor host = on_host ? held.values : Tensor(staging, held.values.shape(), DType::f32);
+  reader.read({held.path, held.shard, host.data<float>()});
+  if (!on_host) backend_->upload(host.raw(), held.values);
+}
+
+void Session::load(CheckpointReader& reader) {
+  for (Held& held : held_) read(reader, held);
   store_.refresh_working(*backend_);
+}
+
+Session::Initialized Session::initialize(CheckpointReader& reader) {
+  if (!reads_alike(tokenizer_of(reader.info()), tokenizer_))
+    refuse("train.init={}: its tokenizer ({}, {} tokens) is not that of the data set ({}, {} tokens)",
+           configuration_.train.init.string(), reader.info().tokenizer_kind, reader.info().tokenizer_vocabulary,
+           tokenizer_.kind, tokenizer_.vocabulary);
+  // The whole model's parameters, by the paths that checkpoints have for them: nothing is allocated for it.
+  ParameterStore whole;
+  for (const Block& block : architecture_.blocks) block.make(Build{.store = whole});
+  std::map<std::string, Shape> wanted;
+  for (const Parameter& parameter : whole.parameters())
+    for (const auto& part : parameter.parts()) wanted[parameters_path + part.name] = part.shard.global;
+
+  Initialized result;
+  std::set<std::string> shared;
+  for (const auto& [path, shape] : reader.entries()) {
+    if (!path.starts_with(parameters_path)) continue;
+    const auto found = wanted.find(path);
+    if (found == wanted.end()) {
+      result.left_over.push_back(path.substr(parameters_path.size()));
+      continue;
+    }
+    if (found->second != shape)
+      refuse("train.init={}: {} is {} there, but {} in this model", configuration_.train.init.string(),
+             path.substr(parameters_path.size()), shape.to_string(), found->second.to_string());
+    shared.insert(path);
+  }
+  for (const auto& [path, shape] : wanted)
+    if (!shared.contains(path)) result.fresh.push_back(path.substr(parameters_path.size()));
+  if (shared.empty())
+    refuse("train.init={}: it has none of this model's parameters", configuration_.train.init.string());
+  result.taken = static_cast<std::int64_t>(shared.size());
+  for (Held& held : held_)
+    if (shared.contains(held.path)) read(reader, held);
+  store_.refresh_working(*backend_);
+  return result;
 }
 
 std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& world, Damaged then) {
@@ -339,6 +387,7 @@ Configuration with_model_of(const Configuration& configuration, const Checkpoint
   result.arch = stored.arch;
   result.model = stored.model;
   result.resnet = stored.resnet;
+  result.ernie = stored.ernie;
   return result;
 }
 

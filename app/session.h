@@ -61,6 +61,15 @@ class Session {
   std::vector<CheckpointItem> snapshot();
   /// The same without a copy, of a CPU backend: valid until the next step changes it.
   std::vector<CheckpointItem> items_in_place();
+  /// What `initialize` found: parameters that the checkpoint does not have, and those that the model does not have.
+  struct Initialized {
+    std::int64_t taken = 0;
+    std::vector<std::string> fresh, left_over;
+  };
+  /// Takes the parameters that a checkpoint, perhaps of another model, has under the same names; the others keep their
+  /// initial values. The same on all ranks. Refuses one whose tokenizer reads text differently, a parameter of another
+  /// shape, and a checkpoint that has none of them.
+  Initialized initialize(CheckpointReader& reader);
   /// Reads this rank's part of parameters and, for training, optimizer state, whatever layout wrote them.
   void load(CheckpointReader& reader);
 
@@ -80,6 +89,7 @@ class Session {
   void make_stage();
   void make_shared_copies(const std::vector<int>& boundaries);
   void list_held();
+  void read(CheckpointReader& reader, Held& held);
 
   Configuration configuration_;
   World& world_;

@@ -1,4 +1,6 @@
 // trireme train
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <chrono>
 #include <iostream>
@@ -138,7 +140,10 @@ class Run {
   void resume() {
     const auto start = Clock::now();
     const auto folder = find_checkpoint(configuration_.checkpoint, world_, Damaged::set_aside);
-    if (folder.empty()) return expect_new_run();
+    if (folder.empty()) {
+      expect_new_run();
+      return initialize();
+    }
     CheckpointReader reader(folder);
     const CheckpointInfo& info = reader.info();
     if (info.seed != configuration_.train.seed)
@@ -169,6 +174,20 @@ class Run {
     });
   }
 
+  /// Begins with the parameters of another run.
+  void initialize() {
+    if (configuration_.train.init.empty()) return;
+    const auto folder = newest_checkpoint(configuration_.train.init, "train.init");
+    CheckpointReader reader(folder);
+    const Session::Initialized found = session_.initialize(reader);
+    initialized_.push_back(fmt::format("init        {} parameters from {}", found.taken, folder.string()));
+    const auto add = [&](const char* what, const std::vector<std::string>& names) {
+      if (!names.empty()) initialized_.push_back(fmt::format("  {:<10}{}", what, fmt::join(names, ", ")));
+    };
+    add("new", found.fresh);
+    add("left over", found.left_over);
+  }
+
   void announce() {
     const std::int64_t parameters = session_.parameter_count();
     if (!progress_) return;
@@ -190,6 +209,7 @@ class Run {
                                       : "training waits while they are written"));
     if (const std::string address = monitor_.address(); !address.empty())
       progress_->note(fmt::format("monitor     http://{}/metrics, /healthz, /readyz", address));
+    for (const std::string& line : initialized_) progress_->note(line);
     if (!resumed_from_.empty())
       progress_->note(
           fmt::format("resumed     step {} from {} in {:.2f} s", step_, resumed_from_.string(), resumed_in_));
@@ -283,6 +303,7 @@ class Run {
   std::int64_t step_ = 0;
   std::filesystem::path resumed_from_;
   double resumed_in_ = 0;  ///< seconds, to find, verify and load it
+  std::vector<std::string> initialized_;  ///< what is to be told of train.init
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<MetricsLog> log_;     ///< on rank 0
   std::unique_ptr<Progress> progress_;  ///< on rank 0

@@ -41,6 +41,8 @@ class Workload {
   virtual Architecture architecture(const Configuration& configuration, int tensor_ranks, DType type) const = 0;
   /// Fills in what the tensor axis divides.
   virtual void limit(const Configuration& configuration, LayoutLimits& limits) const = 0;
+  /// Whether a model's logits are those of the token that follows: what `sample` asks for.
+  virtual bool writes_text() const { return false; }
   /// Of a sample; 0 where samples have none.
   virtual int tokens_per_sample(const Configuration& configuration) const = 0;
 };

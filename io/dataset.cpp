@@ -12,10 +12,12 @@ namespace {
 
 struct File {
   std::filesystem::path path;
-  hdf5::Handle file, tokens;
+  hdf5::Handle file, tokens, offsets, units, labels;
   std::int64_t first = 0;  ///< of its tokens, in the whole set
   std::int64_t count = 0;
+  std::int64_t first_document = 0;  ///< in the whole set
   std::int64_t documents = 0;
+  LabelledBy labelled = LabelledBy::nothing;
   TokenizerBlob tokenizer;
 };
 
@@ -27,8 +29,9 @@ void check_format(const File& file) {
   if (const std::string format = hdf5::read_string(file.file, "format"); format != token_format) {
     refuse("{}: format is \"{}\", expected \"{}\"", path, format, token_format);
   }
-  if (const auto version = hdf5::read_number<std::int32_t>(file.file, "version"); version != token_format_version) {
-    refuse("{}: format version {}, but this program reads version {}", path, version, token_format_version);
+  if (const auto version = hdf5::read_number<std::int32_t>(file.file, "version");
+      version < 1 || version > token_format_version) {
+    refuse("{}: format version {}, but this program reads version 1 or {}", path, version, token_format_version);
   }
 }
 
@@ -46,7 +49,7 @@ TokenizerBlob read_tokenizer(const File& file) {
 }
 
 void check_documents(File& file) {
-  const hdf5::Handle documents = hdf5::open_object(file.file, "documents");
+  hdf5::Handle documents = hdf5::open_object(file.file, "documents");
   const Shape offsets = hdf5::stored_shape_of(documents);
   if (offsets.rank() != 1 || offsets[0] < 1 || !hdf5::has_type(documents, H5T_INTEGER, 8)) {
     refuse("{}: /documents should be uint64 [documents + 1]", file.path.string());
@@ -58,10 +61,33 @@ void check_documents(File& file) {
     refuse("{}: truncated or damaged: it holds {} tokens, but its documents end at {}", file.path.string(), file.count,
            end);
   }
+  file.offsets = std::move(documents);
+}
+
+/// What version 2 may have beside the tokens.
+void check_extras(File& file) {
+  const std::string path = file.path.string();
+  if (hdf5::exists(file.file, "units")) {
+    file.units = hdf5::open_object(file.file, "units");
+    if (const Shape shape = hdf5::stored_shape_of(file.units);
+        shape.rank() != 1 || shape[0] != file.count || !hdf5::has_type(file.units, H5T_INTEGER, 1))
+      refuse("{}: /units should be uint8 [{}]", path, file.count);
+  }
+  if (!hdf5::exists(file.file, "labels")) return;
+  file.labels = hdf5::open_object(file.file, "labels");
+  const std::string of = hdf5::read_string(file.labels, "of");
+  if (of != "documents" && of != "tokens") refuse("{}: /labels of '{}', expected documents or tokens", path, of);
+  file.labelled = of == "tokens" ? LabelledBy::tokens : LabelledBy::documents;
+  const std::int64_t expected = of == "tokens" ? file.count : file.documents;
+  if (const Shape shape = hdf5::stored_shape_of(file.labels);
+      shape.rank() != 1 || shape[0] != expected || !hdf5::has_type(file.labels, H5T_INTEGER, 4))
+    refuse("{}: /labels should be int32 [{}]", path, expected);
 }
 
 File open_checked(const std::filesystem::path& path) {
-  File file{.path = path, .file = hdf5::open_file(path), .tokens = {}, .tokenizer = {}};
+  File file;
+  file.path = path;
+  file.file = hdf5::open_file(path);
   try {
     check_format(file);
     file.tokenizer = read_tokenizer(file);
@@ -73,6 +99,7 @@ File open_checked(const std::filesystem::path& path) {
     }
     file.count = tokens[0];
     check_documents(file);
+    check_extras(file);
   } catch (const Error& error) {
     if (error.status() == ExitStatus::invalid_input) throw;
     refuse("{}: damaged: {}", path.string(), error.what());
@@ -89,6 +116,27 @@ bool same_tokenizer(const TokenizerBlob& a, const TokenizerBlob& b) {
 struct TokenDataset::State {
   std::vector<File> files;
   std::int64_t tokens = 0, documents = 0;
+  bool units = true;
+
+  /// The number of the file that holds something of the whole set, where `first` says where each file's begin.
+  std::size_t file_of(std::int64_t position, std::int64_t File::*first) const {
+    const auto after = std::upper_bound(files.begin(), files.end(), position,
+                                        [first](std::int64_t at, const File& file) { return at < file.*first; });
+    return static_cast<std::size_t>(after - files.begin() - 1);
+  }
+  template <typename T>
+  void read(std::int64_t position, std::span<T> out, hdf5::Handle File::*column, std::int64_t File::*begin,
+            std::int64_t File::*count) const {
+    for (std::size_t number = file_of(position, begin); !out.empty(); ++number) {
+      const File& from = files.at(number);
+      const std::int64_t offset = position - from.*begin;
+      const auto part = out.first(static_cast<std::size_t>(
+          std::min<std::int64_t>(from.*count - offset, static_cast<std::int64_t>(out.size()))));
+      hdf5::read(from.*column, {offset}, {static_cast<std::int64_t>(part.size())}, part.data());
+      position += static_cast<std::int64_t>(part.size());
+      out = out.subspan(part.size());
+    }
+  }
 };
 
 TokenDataset::TokenDataset(const std::vector<std::filesystem::path>& files) : state_(std::make_unique<State>()) {
@@ -104,8 +152,13 @@ TokenDataset::TokenDataset(const std::vector<std::filesystem::path>& files) : st
                model.tokenizer.vocabulary);
       }
       file.tokenizer.model.clear();  // one copy will do
+      if (file.labelled != model.labelled)
+        refuse("{}: its labels are not of what those of {} are of; pack them alike", path.string(),
+               model.path.string());
     }
     file.first = state_->tokens;
+    file.first_document = state_->documents;
+    state_->units = state_->units && file.units.get() >= 0;
     state_->tokens += file.count;
     state_->documents += file.documents;
     state_->files.push_back(std::move(file));
@@ -127,11 +180,8 @@ void TokenDataset::read(std::int64_t first, std::span<std::int32_t> out) {
     fail("{}: tokens [{}, {}) of {}", name(), first, first + static_cast<std::int64_t>(out.size()), state_->tokens);
   }
   const auto vocabulary = static_cast<std::uint32_t>(tokenizer().vocabulary);
-  auto file = std::upper_bound(state_->files.begin(), state_->files.end(), first,
-                               [](std::int64_t position, const File& other) { return position < other.first; }) -
-              state_->files.begin() - 1;
-  for (; !out.empty(); ++file) {
-    const File& from = state_->files[static_cast<std::size_t>(file)];
+  for (std::size_t file = state_->file_of(first, &File::first); !out.empty(); ++file) {
+    const File& from = state_->files[file];
     const std::int64_t offset = first - from.first;
     const Activity activity("reading token", from.path.native(), offset);
     const std::int64_t count = std::min<std::int64_t>(from.count - offset, static_cast<std::int64_t>(out.size()));
@@ -146,6 +196,35 @@ void TokenDataset::read(std::int64_t first, std::span<std::int32_t> out) {
     first += count;
     out = out.subspan(part.size());
   }
+}
+
+bool TokenDataset::has_units() const { return state_->units; }
+LabelledBy TokenDataset::labelled_by() const { return state_->files.front().labelled; }
+
+void TokenDataset::read_units(std::int64_t first, std::span<std::uint8_t> out) {
+  if (!has_units()) fail("{}: has no units", name());
+  state_->read(first, out, &File::units, &File::first, &File::count);
+}
+
+void TokenDataset::read_labels(std::int64_t first, std::span<std::int32_t> out) {
+  if (labelled_by() == LabelledBy::tokens) {
+    state_->read(first, out, &File::labels, &File::first, &File::count);
+  } else {
+    if (labelled_by() == LabelledBy::nothing) fail("{}: has no labels", name());
+    state_->read(first, out, &File::labels, &File::first_document, &File::documents);
+  }
+}
+
+TokenDataset::Extent TokenDataset::document(std::int64_t number) {
+  const File& file = state_->files.at(state_->file_of(number, &File::first_document));
+  std::uint64_t ends[2] = {};
+  hdf5::read(file.offsets, {number - file.first_document}, {2}, ends);
+  const auto first = static_cast<std::int64_t>(ends[0]);
+  const auto end = static_cast<std::int64_t>(ends[1]);
+  if (first < 0 || end <= first || end > file.count)
+    refuse("{}: damaged: document {} has tokens {} to {} of {}", file.path.string(), number - file.first_document,
+           first, end, file.count);
+  return {file.first + first, end - first};
 }
 
 }  // namespace trireme

@@ -11,7 +11,9 @@
 #include "io/dataset.h"
 #include "io/text_reader.h"
 #include "io/tokenizer.h"
+#include "io/unit_encoder.h"
 #include "io/utf8.h"
+#include "io/wordpiece_tokenizer.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -21,6 +23,10 @@ namespace fs = std::filesystem;
 
 void check_options(const PackTextOptions& options) {
   Tokenizer::check(options.tokenizer, options.vocabulary);
+  const bool for_wordpiece = options.width != "keep" || options.script != "keep" || !options.dictionary.empty();
+  if (for_wordpiece && options.tokenizer != WordpieceTokenizer::kind)
+    refuse("tokenizer: found '{}', expected wordpiece: width, script and dictionary are for that only",
+           options.tokenizer);
   if (options.inputs.empty()) refuse("input: none given, expected text files or folders");
   if (options.output.empty()) refuse("output: none given, expected the data set to write");
   if (options.tokenizer_megabytes < 1) {
@@ -158,6 +164,15 @@ Validation survey(const PackTextOptions& options, const Corpus& corpus, const Pa
   return validation;
 }
 
+TextForm form_of(const PackTextOptions& options) {
+  const auto choice = [](const char* name, const std::string& found, const char* other) {
+    if (found != "keep" && found != other) refuse("{}: found '{}', expected keep or {}", name, found, other);
+    return found == other;
+  };
+  return {.fold_width = choice("width", options.width, "fold"),
+          .simplify = choice("script", options.script, "simplified")};
+}
+
 std::unique_ptr<Tokenizer> train_tokenizer(const PackTextOptions& options, const Corpus& corpus,
                                            const Validation& validation, std::int64_t text_bytes,
                                            const PackTextProgress& progress) {
@@ -173,30 +188,58 @@ std::unique_ptr<Tokenizer> train_tokenizer(const PackTextOptions& options, const
     taken.push_back(piece.text);
   });
   if (progress) progress("training the tokenizer", 0);
-  return Tokenizer::train(options.tokenizer, options.vocabulary, {taken.begin(), taken.end()});
+  const std::vector<std::string_view> texts(taken.begin(), taken.end());
+  if (options.tokenizer != WordpieceTokenizer::kind)
+    return Tokenizer::train(options.tokenizer, options.vocabulary, texts);
+  return WordpieceTokenizer::train(options.vocabulary, texts, form_of(options));
 }
 
+/// Adds a piece of text to a data set, as the tokenizer wants it: "wordpiece" with the bounds of its words.
+class PieceWriter {
+ public:
+  PieceWriter(const Tokenizer& tokenizer, const Segmenter* segmenter) : tokenizer_(tokenizer) {
+    if (const auto* wordpiece = dynamic_cast<const WordpieceTokenizer*>(&tokenizer))
+      encoder_.emplace(*wordpiece, segmenter);
+  }
+  TokenDatasetWriter::Extras extras() const { return {.units = encoder_.has_value()}; }
+  void operator()(std::string_view text, TokenDatasetWriter& to, PackTextSplit& counts) const {
+    if (!encoder_) return to.append(tokenizer_.encode(text));
+    const EncodedText encoded = encoder_->encode(text);
+    to.append(encoded.tokens, encoded.units);
+    for (const std::uint8_t unit : encoded.units)
+      if ((unit & TokenUnit::begins) != 0) ++counts.units.at(unit >> TokenUnit::level_shift);
+  }
+
+ private:
+  const Tokenizer& tokenizer_;
+  std::optional<UnitEncoder> encoder_;
+};
+
 void encode(const PackTextOptions& options, const Corpus& corpus, const Validation& validation,
-            const Tokenizer& tokenizer, const PackTextProgress& progress, PackTextResult& result) {
+            const Tokenizer& tokenizer, const Segmenter* segmenter, const PackTextProgress& progress,
+            PackTextResult& result) {
   const TokenizerBlob blob = tokenizer.blob();
-  TokenDatasetWriter train(options.output, blob);
+  const PieceWriter write(tokenizer, segmenter);
+  TokenDatasetWriter train(options.output, blob, write.extras());
   std::optional<TokenDatasetWriter> held_out;
-  if (validation.threshold) held_out.emplace(options.validation_output, blob);
+  if (validation.threshold) held_out.emplace(options.validation_output, blob, write.extras());
   TokenDatasetWriter* open = nullptr;
   std::int64_t document = 0;
   corpus.visit("encoding", progress, [&](const Piece& piece) {
     TokenDatasetWriter* to = validation.has(piece) ? &*held_out : &train;
     if (open != nullptr && (open != to || document != piece.document)) open->end_document();
-    to->append(tokenizer.encode(piece.text));
+    write(piece.text, *to, to == &train ? result.train : result.validation);
     open = to;
     document = piece.document;
   });
   if (open != nullptr) open->end_document();
   train.commit();
-  result.train = {train.documents(), train.tokens()};
+  result.train.documents = train.documents();
+  result.train.tokens = train.tokens();
   if (held_out) {
     held_out->commit();
-    result.validation = {held_out->documents(), held_out->tokens()};
+    result.validation.documents = held_out->documents();
+    result.validation.tokens = held_out->tokens();
   }
   result.vocabulary = blob.vocabulary;
 }
@@ -206,11 +249,14 @@ void encode(const PackTextOptions& options, const Corpus& corpus, const Validati
 PackTextResult pack_text(const PackTextOptions& options, const PackTextProgress& progress) {
   const auto start = std::chrono::steady_clock::now();
   check_options(options);
+  form_of(options);
+  std::optional<Segmenter> segmenter;
+  if (!options.dictionary.empty()) segmenter.emplace(options.dictionary);
   const Corpus corpus(options, list_files(options.inputs));
   PackTextResult result;
   const Validation validation = survey(options, corpus, progress, result);
   const auto tokenizer = train_tokenizer(options, corpus, validation, result.bytes, progress);
-  encode(options, corpus, validation, *tokenizer, progress, result);
+  encode(options, corpus, validation, *tokenizer, segmenter ? &*segmenter : nullptr, progress, result);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

@@ -12,6 +12,7 @@
 // a piece at a time.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -28,13 +29,18 @@ struct PackTextOptions {
   double validation_share = 0.02;           ///< of the text
   std::string tokenizer = "bpe";            ///< as Tokenizer::train
   int vocabulary = 8000;
-  std::string encoding = "utf-8";  ///< or "gb18030"
-  int tokenizer_megabytes = 64;    ///< the tokenizer is trained on at most so much train text, taken evenly
+  std::string encoding = "utf-8";  ///< as TextReader
+  // Of tokenizer "wordpiece":
+  std::string width = "keep";        ///< or "fold": see TextForm
+  std::string script = "keep";       ///< or "simplified"
+  std::filesystem::path dictionary;  ///< words and entities, as Segmenter reads them; empty: none
+  int tokenizer_megabytes = 64;      ///< the tokenizer is trained on at most so much train text, taken evenly
 };
 
 struct PackTextSplit {
   std::int64_t documents = 0;
   std::int64_t tokens = 0;
+  std::array<std::int64_t, 3> units{};  ///< of each UnitLevel
 };
 
 struct PackTextResult {

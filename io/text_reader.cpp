@@ -1,10 +1,6 @@
 #include "io/text_reader.h"
 
-#include <iconv.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <utility>
 
 #include "io/utf8.h"
@@ -14,52 +10,42 @@ namespace trireme {
 namespace {
 
 constexpr std::size_t block = std::size_t{1} << 20;
-constexpr std::size_t longest_character = 4;  // bytes, in both encodings
+constexpr std::size_t longest_character = 4;  // bytes
 constexpr std::string_view byte_order_mark = "\uFEFF";
 
 }  // namespace
 
 TextReader::TextReader(const std::filesystem::path& file, std::string_view encoding, std::size_t longest_line)
-    : path_(file), longest_line_(std::max(longest_line, longest_character)), file_(file, std::ios::binary) {
+    : path_(file),
+      encoding_(encoding == "auto" ? detect_encoding(file) : encoding),
+      longest_line_(std::max(longest_line, longest_character)),
+      file_(file, std::ios::binary) {
   if (!file_) refuse("{}: cannot be read", file.string());
-  if (encoding == "gb18030") {
-    const iconv_t converter = iconv_open("UTF-8", "GB18030");
-    if (std::intptr_t(converter) == -1) fail("this system's iconv does not know GB18030");
-    converter_ = std::shared_ptr<void>(converter, iconv_close);
-  } else if (encoding != "utf-8") {
-    refuse("encoding: found '{}', expected utf-8 or gb18030", encoding);
-  }
+  if (encoding_ != "utf-8") decoder_ = std::make_unique<TextDecoder>(encoding_);
 }
 
 void TextReader::decode_utf8() {
   const std::size_t valid = valid_utf8_bytes(raw_);
   if (raw_.size() - valid >= longest_character || (ended_ && valid != raw_.size())) {
-    refuse("{}: byte {} is not UTF-8; for text in GBK or GB18030 give --encoding=gb18030", path_.string(),
-           offset_ + static_cast<std::int64_t>(valid));
+    refuse(
+        "{}: byte {} is not UTF-8; for text in GBK or GB18030 give --encoding=gb18030, in Big5 "
+        "--encoding=big5",
+        path_.string(), offset_ + static_cast<std::int64_t>(valid));
   }
   text_.append(raw_, 0, valid);
   raw_.erase(0, valid);
   offset_ += static_cast<std::int64_t>(valid);
 }
 
-void TextReader::decode_gb18030() {
-  char* in = raw_.data();
-  std::size_t left = raw_.size();
-  int reason = 0;
-  do {
-    std::array<char, 1 << 16> decoded;
-    char* out = decoded.data();
-    std::size_t room = decoded.size();
-    reason = iconv(converter_.get(), &in, &left, &out, &room) == static_cast<std::size_t>(-1) ? errno : 0;
-    text_.append(decoded.data(), decoded.size() - room);
-  } while (reason == E2BIG);
-  const std::size_t valid = raw_.size() - left;
-  if (reason == EILSEQ || (ended_ && left > 0)) {
-    refuse("{}: byte {} is not GB18030; for text in UTF-8 give --encoding=utf-8", path_.string(),
-           offset_ + static_cast<std::int64_t>(valid));
+void TextReader::decode_other() {
+  const std::int64_t wrong = decoder_->decode(raw_, ended_, text_);
+  if (wrong != TextDecoder::all_valid) {
+    const bool gb18030 = encoding_ == "gb18030";
+    refuse("{}: byte {} is not {}; for text in UTF-8 give --encoding=utf-8", path_.string(), wrong,
+           gb18030 ? "GB18030" : "Big5");
   }
-  raw_.erase(0, valid);
-  offset_ += static_cast<std::int64_t>(valid);
+  offset_ += static_cast<std::int64_t>(raw_.size());
+  raw_.clear();
 }
 
 void TextReader::read_more() {
@@ -70,8 +56,8 @@ void TextReader::read_more() {
   if (file_.bad()) fail("{}: reading failed", path_.string());
   raw_.resize(kept + static_cast<std::size_t>(file_.gcount()));
   ended_ = file_.eof();
-  if (converter_) {
-    decode_gb18030();
+  if (decoder_) {
+    decode_other();
   } else {
     decode_utf8();
   }

@@ -7,6 +7,7 @@
 
 #include "io/sentencepiece_tokenizer.h"
 #include "io/utf8.h"
+#include "io/wordpiece_tokenizer.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -86,8 +87,10 @@ std::unique_ptr<Tokenizer> Tokenizer::load(const TokenizerBlob& blob) {
     tokenizer = std::make_unique<CharacterTokenizer>(blob.model);
   } else if (blob.kind == "bpe" || blob.kind == "unigram") {
     tokenizer = load_sentencepiece(blob);
+  } else if (blob.kind == WordpieceTokenizer::kind) {
+    tokenizer = std::make_unique<WordpieceTokenizer>(blob.model);
   } else {
-    refuse("tokenizer kind: found '{}', expected bpe, unigram or characters", blob.kind);
+    refuse("tokenizer kind: found '{}', expected bpe, unigram, characters or wordpiece", blob.kind);
   }
   const TokenizerBlob loaded = tokenizer->blob();
   if (loaded.vocabulary != blob.vocabulary || loaded.end_of_text != blob.end_of_text) {
@@ -99,10 +102,13 @@ std::unique_ptr<Tokenizer> Tokenizer::load(const TokenizerBlob& blob) {
 
 void Tokenizer::check(std::string_view kind, int vocabulary) {
   const bool characters = kind == "characters";
-  if (!characters && kind != "bpe" && kind != "unigram") {
-    refuse("tokenizer kind: found '{}', expected bpe, unigram or characters", kind);
+  const bool wordpiece = kind == WordpieceTokenizer::kind;
+  if (!characters && !wordpiece && kind != "bpe" && kind != "unigram") {
+    refuse("tokenizer kind: found '{}', expected bpe, unigram, characters or wordpiece", kind);
   }
-  const int least = characters ? CharacterTokenizer::first_character + 1 : least_sentencepiece_vocabulary;
+  const int least = characters  ? CharacterTokenizer::first_character + 1
+                    : wordpiece ? WordpieceTokenizer::specials + 1
+                                : least_sentencepiece_vocabulary;
   if (vocabulary < least)
     refuse("vocabulary of a {} tokenizer: found {}, expected at least {}", kind, vocabulary, least);
 }
@@ -119,6 +125,7 @@ std::unique_ptr<Tokenizer> Tokenizer::train(std::string_view kind, int vocabular
     empty = empty && documents[i].empty();
   }
   if (empty) refuse("text to train a tokenizer on: there is none");
+  if (kind == WordpieceTokenizer::kind) return WordpieceTokenizer::train(vocabulary, documents, {});
   return kind == "characters" ? train_characters(vocabulary, documents)
                               : train_sentencepiece(kind, vocabulary, documents);
 }

@@ -17,7 +17,7 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
   /// Refuses text that is not UTF-8, naming the position. "bpe" and "unigram" lose nothing: what they have no piece for
-  /// becomes byte tokens. "characters" has one token for all it does not know.
+  /// becomes byte tokens. "characters" has one token for all it does not know, "wordpiece" too, and loses white space.
   virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
   /// Always UTF-8: what is not text (an unknown character, half a character in byte tokens) becomes U+FFFD.
   virtual std::string decode(std::span<const std::int32_t> tokens) const = 0;
@@ -27,10 +27,10 @@ class Tokenizer {
   static void check(std::string_view kind, int vocabulary);
   /// Refuses a blob that is damaged.
   static std::unique_ptr<Tokenizer> load(const TokenizerBlob& blob);
-  /// kind: "bpe", "unigram" (SentencePiece, trained on the text) or "characters" (every code point that occurs, most
-  /// frequent first, as many as fit). `vocabulary` counts all tokens, special ones included; "characters" may need
-  /// fewer. The same text gives the same tokenizer on any machine. Refuses other kinds, text that is not UTF-8, and an
-  /// impossible vocabulary.
+  /// kind: "bpe", "unigram" (SentencePiece, trained on the text), "characters" (every code point that occurs, most
+  /// frequent first, as many as fit) or "wordpiece" (see there; text stays in the form it has). `vocabulary` counts all
+  /// tokens, special ones included; "characters" and "wordpiece" may need fewer. The same text gives the same tokenizer
+  /// on any machine. Refuses other kinds, text that is not UTF-8, and an impossible vocabulary.
   static std::unique_ptr<Tokenizer> train(std::string_view kind, int vocabulary,
                                           const std::vector<std::string_view>& documents);
 };

@@ -10,6 +10,7 @@ packages=(
   libboost-program-options-dev libfmt-dev nlohmann-json3-dev
   libturbojpeg0-dev libpng-dev zlib1g-dev prometheus-cpp-dev libcivetweb-dev
   libcurl4-openssl-dev libssl-dev
+  libicu-dev libopencc-dev
 )
 test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev

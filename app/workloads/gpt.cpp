@@ -47,6 +47,7 @@ class GptWorkload final : public Workload {
     limits.feed_forward = model.inner_size();
     limits.vocabulary = model.vocabulary;
   }
+  bool writes_text() const override { return true; }
   int tokens_per_sample(const Configuration& configuration) const override { return configuration.model.context; }
 };
 

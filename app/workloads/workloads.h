@@ -7,5 +7,6 @@ namespace trireme {
 
 const Workload& gpt_workload();
 const Workload& resnet_workload();
+const Workload& ernie_workload();
 
 }  // namespace trireme

@@ -28,6 +28,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -81,6 +82,8 @@ void set_aside(const std::filesystem::path& folder);
 std::vector<std::int64_t> list_checkpoints(const std::filesystem::path& directory);
 /// Whether a checkpoint was set aside there.
 bool has_damaged(const std::filesystem::path& directory);
+/// `path` itself where it is a checkpoint, or the newest one in it. Refuses where there is neither, naming `key`.
+std::filesystem::path newest_checkpoint(const std::filesystem::path& path, std::string_view key);
 std::filesystem::path checkpoint_path(const std::filesystem::path& directory, std::int64_t step);
 
 /// A checkpoint is damaged or incomplete: another may be good. Status 2.

@@ -65,6 +65,13 @@ std::vector<std::int64_t> list_checkpoints(const std::filesystem::path& director
   return steps;
 }
 
+std::filesystem::path newest_checkpoint(const std::filesystem::path& path, std::string_view key) {
+  if (std::filesystem::exists(path / model_file)) return path;
+  const std::vector<std::int64_t> steps = list_checkpoints(path);
+  if (steps.empty()) refuse("{}: {}: found no checkpoint there, expected one or a folder of them", key, path.string());
+  return checkpoint_path(path, steps.back());
+}
+
 bool has_damaged(const std::filesystem::path& directory) { return !folders_with(directory, ".damaged").empty(); }
 
 void check_checkpoint_directory(const std::filesystem::path& directory) {

@@ -9,12 +9,15 @@ enum : std::size_t { saved_input, saved_output_gradient };
 
 Linear::Linear(const Build& build, const std::vector<Output>& outputs, std::int64_t inputs, Split split, bool bias,
                double deviation)
-    : split_(split), adds_bias_(split == Split::column || build.tensor_rank == 0) {
+    : split_(split), adds_bias_(split != Split::row || build.tensor_rank == 0) {
   std::vector<ParameterDeclaration> weights;
   std::vector<ParameterDeclaration> biases;
   for (const auto& [name, width] : outputs) {
-    weights.push_back(build.split(name + ".weight", {width, inputs}, split == Split::column ? 0 : 1,
-                                  Initial::normal(deviation), true));
+    const Shape shape{width, inputs};
+    const auto initial = Initial::normal(deviation);
+    weights.push_back(split == Split::none
+                          ? build.replicated(name + ".weight", shape, initial, true)
+                          : build.split(name + ".weight", shape, split == Split::column ? 0 : 1, initial, true));
     biases.push_back(split == Split::column ? build.split(name + ".bias", {width}, 0, Initial::zero(), false)
                                             : build.replicated(name + ".bias", {width}, Initial::zero(), false));
   }

@@ -10,8 +10,9 @@
 namespace trireme {
 
 /// Which side of the matrix is split (Shoeybi et al. 2019). column: by outputs, y stays split, dx is summed over the
-/// ranks. row: by inputs, x comes split, y is summed over the ranks.
-enum class Split { column, row };
+/// ranks. row: by inputs, x comes split, y is summed over the ranks. none: every rank has and does all of it, for what
+/// is small.
+enum class Split { column, row, none };
 
 /// One matrix, or several that read the same input ("query", "key", "value").
 class Linear final : public Layer {

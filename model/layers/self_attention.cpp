@@ -23,17 +23,19 @@ SelfAttention::SelfAttention(const Build& build, const std::string& name, const 
       head_size_(static_cast<int>(options.hidden / options.heads)),
       causal_(options.causal),
       rotary_(options.rotary),
+      lengths_field_(options.lengths_field),
       input_(build, input_widths(name, options), options.hidden, Split::column, options.bias, options.deviation),
       output_(build, {{name + ".projection", options.hidden}}, options.hidden, Split::row, options.bias,
               options.projection_deviation) {}
 
-AttentionArgs SelfAttention::describe() const {
+AttentionArgs SelfAttention::describe(const Context& context) const {
   AttentionArgs args;
   args.heads = heads_;
   args.key_value_heads = key_value_heads_;
   args.head_size = head_size_;
   args.causal = causal_;
   args.scale = 1.0F / std::sqrt(static_cast<float>(head_size_));
+  if (lengths_field_ > 0) args.lengths = context.microbatch.field(lengths_field_);
   return args;
 }
 
@@ -50,7 +52,7 @@ RotaryArgs SelfAttention::describe_rotary(const Tensor& qkv, bool inverse) const
 Tensor SelfAttention::forward(const Context& context, const Tensor& x, Saved& saved) const {
   const std::int64_t batch = x.shape()[0];
   const std::int64_t time = x.shape()[1];
-  AttentionArgs args = describe();
+  AttentionArgs args = describe(context);
   args.qkv = input_.forward(context, x, saved.child(input_child));
   if (rotary_) context.backend.rotary(describe_rotary(args.qkv, false));
   args.out = context.backend.allocate({batch, time, std::int64_t{heads_} * head_size_}, context.type);
@@ -66,7 +68,7 @@ Tensor SelfAttention::forward(const Context& context, const Tensor& x, Saved& sa
 
 Tensor SelfAttention::backward_input(const Context& context, const Tensor& dy, Saved& saved) const {
   AttentionBackwardArgs args;
-  args.forward = describe();
+  args.forward = describe(context);
   args.forward.qkv = saved[saved_qkv];
   args.forward.out = saved[saved_out];
   args.forward.log_sum_exp = saved[saved_log_sum_exp];

@@ -15,6 +15,7 @@ struct SelfAttentionOptions {
   bool causal = true;
   bool rotary = false;
   bool bias = true;
+  std::size_t lengths_field = 0;       ///< of the microbatch: how much of each sample there is; 0: all
   double deviation = 0.02;             ///< of the input projections
   double projection_deviation = 0.02;  ///< of the output projection
 };
@@ -28,11 +29,12 @@ class SelfAttention final : public Layer {
   void backward_weight(const Context& context, Saved& saved) const override;
 
  private:
-  AttentionArgs describe() const;
+  AttentionArgs describe(const Context& context) const;
   RotaryArgs describe_rotary(const Tensor& qkv, bool inverse) const;
 
   int heads_, key_value_heads_, head_size_;  ///< heads of this rank
   bool causal_, rotary_;
+  std::size_t lengths_field_;
   Linear input_, output_;
 };
 

@@ -24,6 +24,8 @@ declare -A vendors=(
   ['(turbojpeg|jpeglib|png|zlib)']='io/'
   ['curl/']='io/mirror/'
   ['openssl/']='io/mirror/'
+  ['unicode/']='io/'
+  ['opencc']='io/'
   ['boost/']='app/'
   ['(prometheus/|civetweb|CivetServer)']='app/monitor/'
 )

@@ -263,5 +263,61 @@ TEST_F(DatasetTest, RefusesATokenBeyondTheVocabulary) {
               AllOf(HasSubstr("spoiled.h5"), HasSubstr("token 100"), HasSubstr("position 4"), HasSubstr("of 100")));
 }
 
+TEST_F(DatasetTest, Version2KeepsUnitsAndLabelsOverSeveralFiles) {
+  const auto write_labelled = [&](const std::string& name, LabelledBy by, int first) {
+    TokenDatasetWriter writer(folder_ / name, tokenizer(), {.units = true, .labelled = by});
+    const std::vector<std::uint8_t> units = {1, 6, 4};
+    const Tokens tokens = {first, first + 1, first + 2}, labels = {7, -1, 8};
+    writer.append(tokens, units, labels);
+    writer.end_document(first);
+    writer.append(std::span(tokens).first(1), std::span(units).first(1), std::span(labels).first(1));
+    writer.end_document(first + 1);
+    writer.commit();
+    return folder_ / name;
+  };
+  for (const LabelledBy by : {LabelledBy::documents, LabelledBy::tokens}) {
+    TokenDataset dataset({write_labelled("a.h5", by, 10), write_labelled("b.h5", by, 20)});
+    EXPECT_TRUE(dataset.has_units());
+    EXPECT_EQ(dataset.labelled_by(), by);
+    std::vector<std::uint8_t> units(7);
+    dataset.read_units(2, units);
+    EXPECT_EQ(units, (std::vector<std::uint8_t>{4, 1, 1, 1, 1, 6, 4}));
+    EXPECT_EQ(dataset.document(2).first, 6);
+    EXPECT_EQ(dataset.document(2).count, 4);
+    EXPECT_EQ(dataset.document(3).first, 10);
+    EXPECT_EQ(read(dataset, 0, dataset.tokens()), (Tokens{10, 11, 12, 0, 10, 0, 20, 21, 22, 0, 20, 0}));
+    Tokens labels(by == LabelledBy::documents ? 4 : 12);
+    dataset.read_labels(0, labels);
+    EXPECT_EQ(labels, by == LabelledBy::documents ? (Tokens{10, 11, 20, 21})
+                                                  : (Tokens{7, -1, 8, -1, 7, -1, 7, -1, 8, -1, 7, -1}));
+  }
+  EXPECT_THAT(
+      refusal({write_labelled("a.h5", LabelledBy::documents, 1), write_labelled("b.h5", LabelledBy::tokens, 1)}),
+      AllOf(HasSubstr("b.h5"), HasSubstr("labels")));
+  TokenDataset mixed({write("plain.h5", {{1}}), write("other.h5", {{2}})});
+  EXPECT_FALSE(mixed.has_units());
+  EXPECT_EQ(mixed.labelled_by(), LabelledBy::nothing);
+}
+
+TEST_F(DatasetTest, WhatHasNoUnitsIsVersion1) {
+  const hdf5::Handle file = hdf5::open_file(write("plain.h5", {{1}}));
+  EXPECT_EQ(hdf5::read_number<std::int32_t>(file, "version"), 1);
+}
+
+TEST_F(DatasetTest, RefusesUnitsAndLabelsThatDoNotFit) {
+  const auto with = [&](const char* name, std::int64_t count) {
+    const auto path = write("spoiled.h5", {{1, 2, 3}, {4}});
+    const hdf5::Lock lock(hdf5::library_mutex());
+    const hdf5::Handle file(H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
+    const std::vector<std::int32_t> zeros(static_cast<std::size_t>(count));
+    const hdf5::Handle column = hdf5::create_dataset<std::int32_t>(file, name, {count});
+    hdf5::write(column, {}, {count}, zeros.data());
+    if (std::string(name) == "labels") hdf5::write_string(column, "of", "tokens");
+    return path;
+  };
+  EXPECT_THAT(refusal({with("units", 6)}), AllOf(HasSubstr("spoiled.h5"), HasSubstr("/units")));
+  EXPECT_THAT(refusal({with("labels", 5)}), AllOf(HasSubstr("spoiled.h5"), HasSubstr("/labels"), HasSubstr("[6]")));
+}
+
 }  // namespace
 }  // namespace trireme

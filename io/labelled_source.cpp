@@ -1,0 +1,107 @@
+#include "io/labelled_source.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "io/wordpiece_tokenizer.h"
+#include "kernels/error.h"
+
+namespace trireme {
+namespace {
+
+using Tokens = std::vector<std::int32_t>;
+
+constexpr int least_context = 4;  ///< [CLS], a token of each text, [SEP]; two texts lose more than that
+
+std::int64_t documents_in(const TokenDataset& dataset, int context) {
+  if (context < least_context) refuse("model.context={}, expected at least {}", context, least_context);
+  if (dataset.labelled_by() == LabelledBy::nothing || dataset.tokenizer().kind != WordpieceTokenizer::kind)
+    refuse("{}: has no labels; make a data set that has with 'trireme pack labels'", dataset.name());
+  if (dataset.documents() < 1) refuse("{}: holds no texts", dataset.name());
+  return dataset.documents();
+}
+
+std::int32_t number_of_outside(const std::vector<std::string>& names) {
+  const auto found = std::ranges::find(names, "O");
+  return found == names.end() ? -1 : static_cast<std::int32_t>(found - names.begin());
+}
+
+/// Cuts two texts so that together they have at most `most` tokens.
+void shorten(Tokens& first, Tokens& second, std::size_t most) {
+  while (first.size() + second.size() > most) (first.size() >= second.size() ? first : second).pop_back();
+}
+
+void fill(std::byte* field, const Tokens& values, std::int64_t size, std::int32_t rest) {
+  auto* const out = reinterpret_cast<std::int32_t*>(field);
+  std::fill(std::copy(values.begin(), values.end(), out), out + size, rest);
+}
+
+}  // namespace
+
+LabelledSource::LabelledSource(std::shared_ptr<TokenDataset> dataset, int context, const SourceOptions& options)
+    : dataset_(std::move(dataset)),
+      context_(context),
+      options_(options),
+      order_(documents_in(*dataset_, context), options.seed, options.training) {
+  const std::vector<std::string> names = labels_of(dataset_->tokenizer()).names;
+  label_count_ = static_cast<std::int32_t>(names.size());
+  outside_ = number_of_outside(names);
+}
+
+std::vector<Field> LabelledSource::fields(std::int64_t) const {
+  std::vector<Field> fields = {
+      {"tokens", DType::i32, {context_}}, {"segments", DType::i32, {context_}}, {"length", DType::i32, {}}};
+  if (labels_tokens()) {
+    fields.push_back({"labels", DType::i32, {context_}});
+    fields.push_back({"named", DType::i32, {context_}});
+  } else {
+    fields.push_back({"label", DType::i32, {}});
+  }
+  return fields;
+}
+
+void LabelledSource::read(std::int64_t batch, std::int64_t index, std::span<std::byte* const> fields) {
+  const std::int64_t place = batch * options_.global_batch + index;
+  const bool counts = options_.training || place < samples();
+  const std::int64_t number = order_(place);
+  Tokens text, labels(1);
+  {
+    const std::lock_guard lock(mutex_);
+    const TokenDataset::Extent extent = dataset_->document(number);
+    text.resize(static_cast<std::size_t>(extent.count));
+    dataset_->read(extent.first, text);
+    if (labels_tokens()) labels.resize(text.size());
+    dataset_->read_labels(labels_tokens() ? extent.first : number, labels);
+  }
+  if (const auto most = std::ranges::max(labels); most >= label_count_)
+    refuse("{}: damaged: text {} has label {} of {}", dataset_->name(), number, most, label_count_);
+  text.pop_back();  // [SEP], of which one stands between two texts
+  const auto between = std::ranges::find(text, WordpieceTokenizer::separate);
+  Tokens other(between == text.end() ? between : between + 1, text.end());
+  const bool pair = between != text.end();
+  text.erase(between, text.end());
+  shorten(text, other, static_cast<std::size_t>(context_) - (pair ? 3 : 2));
+
+  Tokens tokens = {WordpieceTokenizer::classify};
+  tokens.insert(tokens.end(), text.begin(), text.end());
+  tokens.push_back(WordpieceTokenizer::separate);
+  Tokens segments(tokens.size(), 0);
+  if (pair) {
+    tokens.insert(tokens.end(), other.begin(), other.end());
+    tokens.push_back(WordpieceTokenizer::separate);
+    segments.resize(tokens.size(), 1);
+  }
+  fill(fields[0], tokens, context_, WordpieceTokenizer::pad);
+  fill(fields[1], segments, context_, 0);
+  fill(fields[2], {static_cast<std::int32_t>(tokens.size())}, 1, 0);
+  if (!labels_tokens()) return fill(fields[3], {counts ? labels[0] : -1}, 1, -1);
+  labels.resize(text.size());
+  labels.insert(labels.begin(), -1);  // [CLS]
+  if (!counts) labels.clear();
+  Tokens named;
+  for (const std::int32_t label : labels) named.push_back(label >= 0 && label != outside_ ? 0 : 1);
+  fill(fields[3], labels, context_, -1);
+  fill(fields[4], named, context_, 1);
+}
+
+}  // namespace trireme
