@@ -55,8 +55,9 @@ Segmenter::Segmenter(const std::filesystem::path& dictionary) {
     const auto fields = split(line);
     if (fields.empty()) continue;
     std::int64_t frequency = 0;
-    const char* end = fields.size() < 2 ? nullptr : fields[1].data() + fields[1].size();
-    if (end == nullptr || std::from_chars(fields[1].data(), end, frequency).ptr != end || frequency < 0)
+    const std::string_view digits = fields.size() < 2 ? std::string_view{} : fields[1];
+    const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), frequency);
+    if (read.ec != std::errc{} || read.ptr != digits.data() + digits.size() || frequency < 0)
       refuse("dictionary: {}:{}: found '{}', expected WORD FREQUENCY [TAG]", dictionary.string(), number, line);
     total += static_cast<double>(frequency);
     if (frequency == 0) continue;  // not to be cut out

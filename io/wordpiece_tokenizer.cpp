@@ -71,9 +71,9 @@ WordpieceTokenizer::Model WordpieceTokenizer::read_model(const std::string& text
   const std::string labels = reader.value("labels ");
   if (labels.empty()) return model;
   const auto space = std::min(labels.find(' '), labels.size());
-  const std::string kind = labels.substr(0, space);
-  if (kind != "sequence" && kind != "tokens") ModelReader::damaged();
-  model.labels.kind = kind == "sequence" ? LabelSet::Kind::sequence : LabelSet::Kind::tokens;
+  const std::string of = labels.substr(0, space);
+  if (of != "sequence" && of != "tokens") ModelReader::damaged();
+  model.labels.kind = of == "sequence" ? LabelSet::Kind::sequence : LabelSet::Kind::tokens;
   model.labels.names = reader.list(std::string_view(labels).substr(std::min(space + 1, labels.size())));
   if (model.labels.names.empty()) ModelReader::damaged();
   return model;

@@ -4,6 +4,12 @@
 # which part of LibreOffice's manual a paragraph is from, and compares that with the same model without pre-training,
 # with a bag of words and with the commonest label. One page of the manual in eight is held out from all training.
 # What is there already is used again.
+#
+# As it came out on two cores that others used too: masked accuracy on held-out text, step 250 -> 4000, of characters
+# 10.5% -> 28.6%, words 2.2% -> 13.5%, entities 1.6% -> 29.0%. Parts of the manual, 2000 labels: commonest label 43.9%,
+# without pre-training 62.3%, pre-trained 73.0%, bag of words 73.6%: at this size pre-training brings ten points, and
+# reaches the bag of words without beating it. Rate and length of the fine-tuning were chosen on a fifth of the train
+# labels, not on the test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=data/ernie

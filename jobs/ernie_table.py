@@ -68,12 +68,13 @@ def accuracy(classify, test):
 
 
 def main(run, train_file, test_file):
-    levels = ["character", "word", "entity"]
+    shown = lines_with(f"{run}/metrics.jsonl", "validation_loss")
+    columns = [name for name in ("character", "word", "entity", "order") if f"validation_{name}_accuracy" in shown[0]]
     print("Masked tokens of held-out text that are guessed, by what was masked:")
-    print(f"  {'step':>6} {'loss':>8} " + " ".join(f"{level:>10}" for level in levels) + f" {'order':>10}")
-    for line in lines_with(f"{run}/metrics.jsonl", "validation_loss"):
-        shares = [line.get(f"validation_{level}_accuracy", math.nan) for level in levels + ["order"]]
-        print(f"  {line['step']:>6} {line['validation_loss']:>8.4f} " + " ".join(f"{100 * share:>9.2f}%" for share in shares))
+    print(f"  {'step':>6} {'loss':>8} " + " ".join(f"{name:>10}" for name in columns))
+    for line in shown:
+        shares = " ".join(f"{100 * line[f'validation_{name}_accuracy']:>9.2f}%" for name in columns)
+        print(f"  {line['step']:>6} {line['validation_loss']:>8.4f} {shares}")
 
     train, test = read(train_file), read(test_file)
     commonest = collections.Counter(label for label, _ in train).most_common(1)[0][0]

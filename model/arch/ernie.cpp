@@ -245,7 +245,7 @@ class PretrainingHead final : public Layer {
     const Tensor masked = select_rows(context, x, context.microbatch.field(ErnieFields::positions));
     Tensor y = transform_.forward(context, masked, saved.child(transform_child));
     y = norm_.forward(context, y, saved.child(norm_child));
-    const Tensor logits = output_.logits(context, y, saved.child(output_child));
+    Tensor logits = output_.logits(context, y, saved.child(output_child));
     const Tensor& targets = context.microbatch.field(ErnieFields::targets);
     if (targets.empty()) return logits;
     Tensor totals = zeros(context, {order_ ? levels + 2 : levels + 1, 2});
@@ -301,7 +301,7 @@ class TextHead final : public Layer {
       : time_(config.context), classifier_(build, "classifier", config, config.labels) {}
 
   Tensor forward(const Context& context, const Tensor& x, Saved& saved) const override {
-    const Tensor logits = classifier_.logits(context, x, saved);
+    Tensor logits = classifier_.logits(context, x, saved);
     const Tensor& labels = context.microbatch.field(ErnieFields::labels);
     if (labels.empty()) return logits;
     Tensor totals = zeros(context, {2, 2});
@@ -333,7 +333,7 @@ class TokenHead final : public Layer {
                         .deviation = initial_deviation}) {}
 
   Tensor forward(const Context& context, const Tensor& x, Saved& saved) const override {
-    const Tensor logits = output_.logits(context, dropout_(context, x), saved);
+    Tensor logits = output_.logits(context, dropout_(context, x), saved);
     const Tensor& labels = context.microbatch.field(ErnieFields::labels);
     if (labels.empty()) return logits;
     Tensor totals = zeros(context, {3, 2});
