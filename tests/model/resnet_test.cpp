@@ -160,27 +160,25 @@ TEST_P(ResnetTest, LossAndHitsAreThoseOfTheDouble) {
   }
 }
 
-/// The gradient of all of a kind of parameters at once, along a random direction: differences of the double.
+/// Every parameter's gradient along a random direction.
 TEST_P(ResnetTest, GradientsAreDifferencesOfTheDouble) {
   forward(true, true);
   backward();
-  for (int direction = 0; direction < 4; ++direction) {
-    constexpr double step = 1e-6;  // few kinks of ReLUs come that near
+  for (const Parameter& parameter : store_.parameters()) {
+    if (!parameter.trained()) continue;
+    constexpr double step = 1e-7;  // hardly a kink of a ReLU comes that near
     auto ahead = parameters();
     auto behind = ahead;
     double expected = 0;
     std::normal_distribution<double> normal;
-    for (const Parameter& parameter : store_.parameters()) {
-      if (!parameter.trained()) continue;
-      for (std::size_t i = 0; i < static_cast<std::size_t>(parameter.elements()); ++i) {
-        const double along = normal(random_);
-        ahead[parameter.name()][i] += step * along;
-        behind[parameter.name()][i] -= step * along;
-        expected += along * static_cast<double>(parameter.gradient.data<float>()[i]);
-      }
+    for (std::size_t i = 0; i < static_cast<std::size_t>(parameter.elements()); ++i) {
+      const double along = normal(random_);
+      ahead[parameter.name()][i] += step * along;
+      behind[parameter.name()][i] -= step * along;
+      expected += along * static_cast<double>(parameter.gradient.data<float>()[i]);
     }
     const double difference = (reference_loss(ahead, true) - reference_loss(behind, true)) / (2 * step);
-    EXPECT_NEAR(expected, difference, 1e-3 * (1 + std::abs(difference)));
+    EXPECT_NEAR(expected, difference, 5e-3 * (1 + std::abs(difference))) << parameter.name();
   }
 }
 

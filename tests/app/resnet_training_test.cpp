@@ -1,0 +1,122 @@
+// model.arch=resnet as real runs of the executable: layouts, restart, evaluation.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "io/images/image_dataset.h"
+#include "tests/app/training_support.h"
+
+namespace trireme {
+namespace {
+
+using test::Layout;
+using test::ProcessResult;
+
+/// Grey squares on noise: where the square is tells the class.
+void write_data(const std::filesystem::path& file, int images, unsigned seed) {
+  constexpr int size = 16;
+  std::mt19937 random(seed);
+  ImageDatasetWriter writer(file, classes_blob({"left", "right", "none"}, 1), size, size);
+  for (int i = 0; i < images; ++i) {
+    const int label = i % 3;
+    std::vector<std::byte> pixels(size * size);
+    for (int at = 0; at < size * size; ++at) {
+      const bool bright = label < 2 && at / size > 4 && at / size < 11 && (at % size < size / 2) == (label == 0);
+      pixels[static_cast<std::size_t>(at)] = static_cast<std::byte>(random() % 100 + (bright ? 120 : 0));
+    }
+    writer.append(pixels, label);
+  }
+  writer.commit();
+}
+
+/// The same runs as of a GPT, of another model.
+class ResnetTraining : public test::TrainingTest {
+ protected:
+  static void SetUpTestSuite() {
+    shared = std::make_unique<test::TemporaryFolder>();
+    write_data(*shared / "train.h5", 90, 1);
+    write_data(*shared / "validation.h5", 13, 2);
+    test::write_text(*shared / "run.ini", "data.train=" + (*shared / "train.h5").string() + R"(
+[model]
+arch = resnet
+depth = 50
+base_width = 4
+stem = small
+image_size = 16
+label_smoothing = 0.1
+[data]
+crop = padded
+padding = 2
+flip = false
+[train]
+global_batch = 8
+micro_batch = 4
+seed = 3
+device = cpu
+[optimizer]
+name = sgd
+learning_rate = 0.02
+warmup_steps = 2
+decay = constant
+weight_decay = 1e-4
+clip_norm = 0
+[log]
+progress = none
+)");
+  }
+};
+
+TEST_F(ResnetTraining, PipelineStagesAndDataRanksAreTheSameRun) {
+  const auto wanted = train({1, 1, 1}, 6, "one");
+  ASSERT_EQ(wanted.size(), 6U);
+  expect_close(train({1, 1, 4}, 6, "stages"), wanted);
+  expect_close(train({2, 1, 1}, 6, "ranks"), wanted);
+}
+
+TEST_F(ResnetTraining, SynchronisedNormsMakeOneBatchOfTheRanks) {
+  const std::string sync = "--model.batch_norm=sync";
+  const auto wanted = train({1, 1, 1}, 6, "one", sync + " --train.micro_batch=8");
+  expect_close(train({2, 1, 1}, 6, "two", sync + " --train.micro_batch=4"), wanted);
+  expect_close(train({2, 1, 2}, 6, "four", sync + " --train.micro_batch=4"), wanted);
+}
+
+TEST_F(ResnetTraining, RestartIsBitIdenticalAndEvaluationIsExact) {
+  const Layout layout{2, 1, 2};
+  const auto wanted = train(layout, 10, "at_once");
+  train(layout, 5, "halves", checkpoints("halves"));
+  expect_identical(train(layout, 10, "halves", checkpoints("halves")), wanted);
+
+  // 13 images by batches that do not divide them, on one rank and on two.
+  const auto evaluate = [&](int ranks, int batch, int micro_batch) {
+    const ProcessResult run =
+        test::mpirun(ranks, "eval --data.validation=" + (*shared / "validation.h5").string() + checkpoints("halves") +
+                                "--data.crop=padded --train.device=cpu --train.global_batch=" + std::to_string(batch) +
+                                " --train.micro_batch=" + std::to_string(micro_batch));
+    EXPECT_EQ(run.status, 0) << run.err;
+    return run.out;
+  };
+  const std::string all = evaluate(1, 13, 13);
+  EXPECT_NE(all.find("top1"), std::string::npos) << all;
+  EXPECT_EQ(evaluate(1, 4, 2), all);
+  EXPECT_EQ(evaluate(2, 10, 5), all);
+}
+
+TEST_F(ResnetTraining, LongItLearns) {
+  const auto lines = train({1, 1, 1}, 60, "learns", "--model.depth=10 --train.micro_batch=8");
+  EXPECT_LT(lines.back()["loss"].get<double>(), 0.7 * lines.front()["loss"].get<double>());
+}
+
+TEST_F(ResnetTraining, RefusesWhatContradictsTheData) {
+  const auto refused = [&](const std::string& more) {
+    const ProcessResult run = test::run_trireme(arguments(more));
+    EXPECT_EQ(run.status, 2) << run.err;
+    return run.err;
+  };
+  EXPECT_NE(refused("--model.image_classes=5").find("model.image_classes=5, but the data set has 3"),
+            std::string::npos);
+  EXPECT_NE(refused("--model.arch=gpt").find("trireme-images"), std::string::npos);
+  EXPECT_NE(refused("--model.depth=20").find("model.depth=20"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace trireme
