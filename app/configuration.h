@@ -85,8 +85,11 @@ enum class ProgressKind { automatic, bar, plain, none };
 
 struct LogOptions {
   std::filesystem::path metrics;
-  int every = 10;      ///< steps between progress lines
-  bool timing = true;  ///< metrics tell times; without them equal runs write equal files
+  std::filesystem::path tensorboard, visualdl;  ///< folders; empty: none
+  int scalars_every = 1;                        ///< steps, of both
+  int histograms_every = 100;                   ///< steps; 0: none
+  int every = 10;                               ///< steps between progress lines
+  bool timing = true;                           ///< metrics tell times; without them equal runs write equal files
   ProgressKind progress = ProgressKind::automatic;
 };
 

@@ -138,6 +138,11 @@ void declare_running(std::vector<Option>& options) {
       .used_by(for_train | for_eval)
       .path("metrics", &LogOptions::metrics, "JSON-lines file, one object a step; empty: none")
       .used_by(for_train)
+      .path("tensorboard", &LogOptions::tensorboard, "folder for files that TensorBoard draws; empty: none")
+      .path("visualdl", &LogOptions::visualdl, "folder for files that VisualDL draws; empty: none")
+      .number("scalars_every", &LogOptions::scalars_every, "steps between the scalars of both", {.low = 1})
+      .number("histograms_every", &LogOptions::histograms_every,
+              "steps between their histograms of weights and gradients; 0: none", {.low = 0})
       .number("every", &LogOptions::every, "steps between plain progress lines", {.low = 1})
       .flag("timing", &LogOptions::timing, "false: metrics leave out times, so that equal runs write equal files")
       .choice<ProgressKind>("progress", &LogOptions::progress, "auto: a bar on a terminal, plain lines elsewhere",

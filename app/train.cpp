@@ -9,6 +9,7 @@
 #include "app/doctor.h"
 #include "app/metrics.h"
 #include "app/monitor/monitor.h"
+#include "app/pictures.h"
 #include "app/progress.h"
 #include "app/saves.h"
 #include "app/stop_signal.h"
@@ -45,6 +46,7 @@ class Run {
       progress_ =
           std::make_unique<Progress>(configuration.log, configuration.train.steps, std::cerr, stderr_is_terminal());
     }
+    together(world.all(), [&] { pictures_ = std::make_unique<Pictures>(session_, step_); });
     if (!configuration.checkpoint.directory.empty())
       saves_ = std::make_unique<Saves>(session_, step_, log_.get(), progress_.get());
     announce();
@@ -55,7 +57,10 @@ class Run {
     if (!make_up_for_validation()) return stop_early();
     while (step_ < configuration_.train.steps) {
       const auto start = Clock::now();
-      const StepResult result = trainer_->step([this] { return votes(); });
+      const StepResult result = trainer_->step([this] {
+        pictures_->look_at_parameters(step_ + 1);
+        return votes();
+      });
       step_ = result.step;
       monitor_.step(result);
       if (saves_) saves_->advance(result.votes.saving);
@@ -214,6 +219,9 @@ class Run {
     if (log_) write(metrics);
     monitor_.report(metrics);
     if (saves_) monitor_.saves(saves_->tally());
+    pictures_->step(metrics);
+    if (const auto trouble = pictures_->take_trouble())
+      progress_->warn(fmt::format("NOT DRAWN   log.tensorboard and log.visualdl get no more: {}", *trouble));
     progress_->step(metrics);
     if (!validation.empty())
       progress_->note(fmt::format("step {}  validation {}", result.step,
@@ -250,8 +258,9 @@ class Run {
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<MetricsLog> log_;     ///< on rank 0
   std::unique_ptr<Progress> progress_;  ///< on rank 0
-  std::unique_ptr<Saves> saves_;        ///< null where nothing is to be saved
-  double longest_step_ = 0;             ///< seconds, with validation and what a save made it wait
+  std::unique_ptr<Pictures> pictures_;
+  std::unique_ptr<Saves> saves_;  ///< null where nothing is to be saved
+  double longest_step_ = 0;       ///< seconds, with validation and what a save made it wait
 };
 
 }  // namespace
