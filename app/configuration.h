@@ -85,6 +85,7 @@ enum class ProgressKind { automatic, bar, plain, none };
 
 struct LogOptions {
   std::filesystem::path metrics;
+  std::filesystem::path events;
   std::filesystem::path tensorboard, visualdl;  ///< folders; empty: none
   int scalars_every = 1;                        ///< steps, of both
   int histograms_every = 100;                   ///< steps; 0: none
@@ -115,6 +116,12 @@ struct InspectOptions {
   bool verify = false;
 };
 
+/// Options of `report`.
+struct ReportOptions {
+  std::vector<std::filesystem::path> runs;
+  std::filesystem::path output = "report.html";
+};
+
 /// Options of `layout`.
 struct LayoutOptions {
   int ranks = 0;  ///< at hand
@@ -139,6 +146,7 @@ struct Configuration {
   std::string pack_kind = "text";  ///< what `pack` is given
   PackTextOptions pack_text;
   InspectOptions inspect;
+  ReportOptions report;
   LayoutOptions layout;
   DoctorOptions doctor;
 };

@@ -1,14 +1,17 @@
 // trireme train
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "app/commands.h"
 #include "app/doctor.h"
 #include "app/metrics.h"
 #include "app/monitor/monitor.h"
+#include "app/options.h"
 #include "app/pictures.h"
 #include "app/progress.h"
 #include "app/saves.h"
@@ -51,6 +54,7 @@ class Run {
       saves_ = std::make_unique<Saves>(session_, step_, log_.get(), progress_.get());
     announce();
     monitor_.begin(facts());
+    tell_of_beginning();
   }
 
   ExitStatus go() {
@@ -76,6 +80,7 @@ class Run {
     }
     if (saves_) saves_->finish(step_);
     if (log_) log_->sync();
+    tell_event({{"event", "done"}});
     return ExitStatus::done;
   }
 
@@ -176,6 +181,30 @@ class Run {
     if (step_ >= train.steps) progress_->note(fmt::format("train.steps={} are done: nothing left to do", train.steps));
   }
 
+  /// Adds a line to log.events. Opened for each: a run has few.
+  void tell_event(nlohmann::ordered_json event) {
+    const auto& file = configuration_.log.events;
+    if (!progress_ || file.empty()) return;
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    event["step"] = step_;
+    event["time"] = std::chrono::duration<double>(now).count();
+    if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path());
+    std::ofstream stream(file, std::ios::app);
+    if (!(stream << event.dump() + "\n") || !stream.flush())
+      progress_->warn(fmt::format("NOT WRITTEN an event: log.events={} cannot be written", file.string()));
+  }
+
+  void tell_of_beginning() {
+    const RunFacts run = facts();
+    tell_event({{"event", "begin"},
+                {"ranks", world_.size()},
+                {"layout", run.layout},
+                {"device", run.device},
+                {"flops_per_step", run.flops_per_step},
+                {"flops_a_second", configuration_.monitor.peak_flops * world_.size()},
+                {"configuration", to_ini(configuration_)}});
+  }
+
   /// For those who watch.
   RunFacts facts() {
     double flops = 0;  // of a sample's forward pass, on each rank of the tensor axis
@@ -243,6 +272,7 @@ class Run {
       progress_->note(fmt::format(
           "stopped     after step {} {}; {}", step_, why,
           saves_ ? "the same command goes on from there" : "checkpoint.directory is not set: nothing is saved"));
+    tell_event({{"event", "stopped"}, {"why", why}});
     return saves_ ? ExitStatus::stopped_early : ExitStatus::failed;
   }
 
