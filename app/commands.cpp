@@ -16,6 +16,7 @@ constexpr std::array commands{
     CommandInfo{Command::inspect, "inspect", "PATH", "describe a checkpoint or a data set", false},
     CommandInfo{Command::layout, "layout", "", "ranks and layout of a training job on the ranks at hand", false},
     CommandInfo{Command::doctor, "doctor", "", "check ranks, network and disk before a run", true},
+    CommandInfo{Command::report, "report", "RUN...", "draw what runs have measured on one HTML page", false},
 };
 
 }  // namespace

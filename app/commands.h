@@ -12,7 +12,7 @@ namespace trireme {
 
 class World;
 
-enum class Command : std::uint8_t { train, eval, sample, pack, inspect, layout, doctor };
+enum class Command : std::uint8_t { train, eval, sample, pack, inspect, layout, doctor, report };
 
 struct CommandInfo {
   Command command;
@@ -33,6 +33,7 @@ ExitStatus run_eval(const Configuration& configuration, World& world);
 ExitStatus run_sample(const Configuration& configuration, World& world);
 ExitStatus run_pack(const Configuration& configuration);
 ExitStatus run_inspect(const Configuration& configuration);
+ExitStatus run_report(const Configuration& configuration);
 ExitStatus run_layout(const Configuration& configuration);
 ExitStatus run_doctor(const Configuration& configuration, World& world);
 

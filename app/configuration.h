@@ -103,8 +103,12 @@ enum class ProgressKind { automatic, bar, plain, none };
 
 struct LogOptions {
   std::filesystem::path metrics;
-  int every = 10;      ///< steps between progress lines
-  bool timing = true;  ///< metrics tell times; without them equal runs write equal files
+  std::filesystem::path events;
+  std::filesystem::path tensorboard, visualdl;  ///< folders; empty: none
+  int scalars_every = 1;                        ///< steps, of both
+  int histograms_every = 100;                   ///< steps; 0: none
+  int every = 10;                               ///< steps between progress lines
+  bool timing = true;                           ///< metrics tell times; without them equal runs write equal files
   ProgressKind progress = ProgressKind::automatic;
 };
 
@@ -128,6 +132,12 @@ struct InspectOptions {
   std::filesystem::path path;
   bool statistics = false;
   bool verify = false;
+};
+
+/// Options of `report`.
+struct ReportOptions {
+  std::vector<std::filesystem::path> runs;
+  std::filesystem::path output = "report.html";
 };
 
 /// Options of `layout`.
@@ -159,6 +169,7 @@ struct Configuration {
   PackImagesOptions pack_images;
   PackLabelsOptions pack_labels;
   InspectOptions inspect;
+  ReportOptions report;
   LayoutOptions layout;
   DoctorOptions doctor;
 };

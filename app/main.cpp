@@ -58,6 +58,8 @@ ExitStatus run_alone(Command command, const Arguments& arguments) {
       return run_pack(configuration);
     case Command::inspect:
       return run_inspect(configuration);
+    case Command::report:
+      return run_report(configuration);
     default:
       return run_layout(configuration);
   }

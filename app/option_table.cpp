@@ -17,6 +17,7 @@ constexpr std::uint32_t for_sample = bit(Command::sample);
 constexpr std::uint32_t for_pack = bit(Command::pack);
 constexpr std::uint32_t for_inspect = bit(Command::inspect);
 constexpr std::uint32_t for_layout = bit(Command::layout);
+constexpr std::uint32_t for_report = bit(Command::report);
 constexpr std::uint32_t for_doctor = bit(Command::doctor);
 
 constexpr Range<double> share{.low = 0, .high = 1, .below = true};
@@ -196,6 +197,12 @@ void declare_running(std::vector<Option>& options) {
       .used_by(for_train | for_eval)
       .path("metrics", &LogOptions::metrics, "JSON-lines file, one object a step; empty: none")
       .used_by(for_train)
+      .path("events", &LogOptions::events, "JSON-lines file, one object whenever the run begins, goes on or stops")
+      .path("tensorboard", &LogOptions::tensorboard, "folder for files that TensorBoard draws; empty: none")
+      .path("visualdl", &LogOptions::visualdl, "folder for files that VisualDL draws; empty: none")
+      .number("scalars_every", &LogOptions::scalars_every, "steps between the scalars of both", {.low = 1})
+      .number("histograms_every", &LogOptions::histograms_every,
+              "steps between their histograms of weights and gradients; 0: none", {.low = 0})
       .number("every", &LogOptions::every, "steps between plain progress lines", {.low = 1})
       .flag("timing", &LogOptions::timing, "false: metrics leave out times, so that equal runs write equal files")
       .choice<ProgressKind>("progress", &LogOptions::progress, "auto: a bar on a terminal, plain lines elsewhere",
@@ -274,6 +281,12 @@ void declare_tools(std::vector<Option>& options) {
       .path("path", &InspectOptions::path, "data set, checkpoint, shard or folder of checkpoints; the argument")
       .flag("statistics", &InspectOptions::statistics, "also read all tokens of a data set for its entropies")
       .flag("verify", &InspectOptions::verify, "also read all of a checkpoint and test its checksums");
+
+  SectionTable{options, "report", &Configuration::report}
+      .used_by(for_report)
+      .paths("runs", &ReportOptions::runs,
+             "metrics files, or folders with metrics.jsonl and events.jsonl; the arguments")
+      .path("output", &ReportOptions::output, "page to write");
 
   SectionTable{options, "layout", &Configuration::layout}
       .used_by(for_layout)

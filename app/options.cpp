@@ -157,6 +157,7 @@ std::vector<std::string> split_at_commas(const std::vector<std::string>& values)
 std::string positional_key(Command command, const std::string& argument) {
   if (command == Command::pack) return "pack.kind";
   if (command == Command::inspect) return "inspect.path";
+  if (command == Command::report) return "report.runs";
   refuse("command line: found '{}', expected --section.key=value", argument);
 }
 

@@ -3,14 +3,18 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "app/commands.h"
 #include "app/doctor.h"
 #include "app/metrics.h"
 #include "app/monitor/monitor.h"
+#include "app/options.h"
+#include "app/pictures.h"
 #include "app/progress.h"
 #include "app/saves.h"
 #include "app/stop_signal.h"
@@ -48,17 +52,22 @@ class Run {
       progress_ =
           std::make_unique<Progress>(configuration.log, configuration.train.steps, std::cerr, stderr_is_terminal());
     }
+    together(world.all(), [&] { pictures_ = std::make_unique<Pictures>(session_, step_); });
     if (!configuration.checkpoint.directory.empty())
       saves_ = std::make_unique<Saves>(session_, step_, log_.get(), progress_.get());
     announce();
     monitor_.begin(facts());
+    tell_of_beginning();
   }
 
   ExitStatus go() {
     if (!make_up_for_validation()) return stop_early();
     while (step_ < configuration_.train.steps) {
       const auto start = Clock::now();
-      const StepResult result = trainer_->step([this] { return votes(); });
+      const StepResult result = trainer_->step([this] {
+        pictures_->look_at_parameters(step_ + 1);
+        return votes();
+      });
       step_ = result.step;
       monitor_.step(result);
       if (saves_) saves_->advance(result.votes.saving);
@@ -75,6 +84,7 @@ class Run {
     if (saves_) saves_->finish(step_);
     if (log_) log_->sync();
     finish_mirror();
+    tell_event({{"event", "done"}});
     return ExitStatus::done;
   }
 
@@ -219,6 +229,30 @@ class Run {
     if (step_ >= train.steps) progress_->note(fmt::format("train.steps={} are done: nothing left to do", train.steps));
   }
 
+  /// Adds a line to log.events. Opened for each: a run has few.
+  void tell_event(nlohmann::ordered_json event) {
+    const auto& file = configuration_.log.events;
+    if (!progress_ || file.empty()) return;
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    event["step"] = step_;
+    event["time"] = std::chrono::duration<double>(now).count();
+    if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path());
+    std::ofstream stream(file, std::ios::app);
+    if (!(stream << event.dump() + "\n") || !stream.flush())
+      progress_->warn(fmt::format("NOT WRITTEN an event: log.events={} cannot be written", file.string()));
+  }
+
+  void tell_of_beginning() {
+    const RunFacts run = facts();
+    tell_event({{"event", "begin"},
+                {"ranks", world_.size()},
+                {"layout", run.layout},
+                {"device", run.device},
+                {"flops_per_step", run.flops_per_step},
+                {"flops_a_second", configuration_.monitor.peak_flops * world_.size()},
+                {"configuration", to_ini(configuration_)}});
+  }
+
   /// For those who watch.
   RunFacts facts() {
     double flops = 0;  // of a sample's forward pass, on each rank of the tensor axis
@@ -262,6 +296,9 @@ class Run {
     if (log_) write(metrics);
     monitor_.report(metrics);
     if (saves_) monitor_.saves(saves_->tally());
+    pictures_->step(metrics);
+    if (const auto trouble = pictures_->take_trouble())
+      progress_->warn(fmt::format("NOT DRAWN   log.tensorboard and log.visualdl get no more: {}", *trouble));
     progress_->step(metrics);
     if (!validation.empty())
       progress_->note(fmt::format("step {}  validation {}", result.step,
@@ -284,6 +321,7 @@ class Run {
           "stopped     after step {} {}; {}", step_, why,
           saves_ ? "the same command goes on from there" : "checkpoint.directory is not set: nothing is saved"));
     finish_mirror();
+    tell_event({{"event", "stopped"}, {"why", why}});
     return saves_ ? ExitStatus::stopped_early : ExitStatus::failed;
   }
 
@@ -307,8 +345,9 @@ class Run {
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<MetricsLog> log_;     ///< on rank 0
   std::unique_ptr<Progress> progress_;  ///< on rank 0
-  std::unique_ptr<Saves> saves_;        ///< null where nothing is to be saved
-  double longest_step_ = 0;             ///< seconds, with validation and what a save made it wait
+  std::unique_ptr<Pictures> pictures_;
+  std::unique_ptr<Saves> saves_;  ///< null where nothing is to be saved
+  double longest_step_ = 0;       ///< seconds, with validation and what a save made it wait
 };
 
 }  // namespace

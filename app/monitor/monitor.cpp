@@ -25,7 +25,7 @@ struct Monitor::State {
   Answer readiness() const;
   /// A copy, completed with what takes a look at files.
   std::optional<RunFigures> run_figures();
-  std::optional<double> peak_of(const std::string& device, DType precision) const;
+  std::optional<double> peak_of(const std::string& device) const;
 
   const MonitorOptions options;
   const DType precision;
@@ -129,9 +129,9 @@ Answer Monitor::State::readiness() const {
 }
 
 /// FLOP/s of one device.
-std::optional<double> Monitor::State::peak_of(const std::string& device, DType type) const {
+std::optional<double> Monitor::State::peak_of(const std::string& device) const {
   if (options.peak_flops > 0) return options.peak_flops;
-  if (!device.starts_with("cuda") || type != DType::bf16 || !nvml) return {};
+  if (!device.starts_with("cuda") || precision != DType::bf16 || !nvml) return {};
   const auto gpus = nvml->read();
   return gpus.empty() ? std::nullopt : peak_bf16_flops(gpus.front().name);
 }
@@ -154,8 +154,7 @@ void Monitor::begin(RunFacts facts) {
   state_->own->stage = facts.stage;
   alive();
   const std::scoped_lock lock(state_->scrape_mutex, state_->figures_mutex);
-  if (const auto peak = state_->peak_of(facts.device, state_->precision))
-    facts.flops_a_second = *peak * state_->world_size;
+  if (const auto peak = state_->peak_of(facts.device)) facts.flops_a_second = *peak * state_->world_size;
   state_->figures.facts = std::move(facts);
   state_->figures.saved_at = steady_seconds();
   if (!state_->checkpoints.empty()) state_->figures.saves.emplace();

@@ -40,10 +40,10 @@ bool send(mg_connection* connection, const Answer& answer, bool with_body) {
 
 bool read_address(const std::string& text, ListenAddress& address) {
   ListenAddress found;
-  std::string_view port = text;
+  std::string port = text;
   if (const auto colon = text.rfind(':'); colon != std::string::npos) {
     found.host = text.substr(0, colon);
-    port = port.substr(colon + 1);
+    port = text.substr(colon + 1);
     if (!is_address(found.host)) return false;
   }
   const char* end = port.data() + port.size();

@@ -101,8 +101,13 @@ class Webhook(Handler):
         return [alert for alert in alerts if alert["labels"]["alertname"] == name]
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """Who asked has ended."""
+
+
 def serve(handler):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_port
 

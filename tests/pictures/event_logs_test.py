@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""event_logs_test.py TRIREME: a run of 2 stages, stopped and gone on with, writes for TensorBoard and VisualDL; their own
+Python packages must read what its metrics say, and histograms of every parameter. TRIREME_PICTURES_PYTHON names a Python
+that has the packages tensorboard and visualdl. Status 77: it has not, and which.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = os.environ.get("TRIREME_PICTURES_PYTHON", sys.executable)
+HISTOGRAMS_EVERY = 4
+
+if sys.executable != PYTHON and "TRIREME_PICTURES_INNER" not in os.environ:
+    os.environ["TRIREME_PICTURES_INNER"] = "yes"
+    os.execv(PYTHON, [PYTHON, *sys.argv])
+
+
+def fail(text):
+    sys.exit(f"FAILED: {text}")
+
+
+def packages():
+    missing = []
+    for package in ("tensorboard", "visualdl"):
+        try:
+            __import__(package)
+        except ImportError:
+            missing.append(package)
+    if missing:
+        print(f"SKIPPED: {PYTHON} has no {' and no '.join(missing)}; TRIREME_PICTURES_PYTHON may name one that has")
+        sys.exit(77)
+
+
+def train(trireme, folder, steps, **more):
+    options = {
+        "data.train": folder / "train.h5",
+        "data.validation": folder / "validation.h5",
+        "model.layers": 2,
+        "model.hidden": 16,
+        "model.heads": 2,
+        "model.context": 16,
+        "train.steps": steps,
+        "train.global_batch": 4,
+        "train.micro_batch": 1,
+        "train.device": "cpu",
+        "train.validate_every": 5,
+        "train.validation_batches": 1,
+        "parallel.pipeline": 2,
+        "checkpoint.directory": folder / "checkpoints",
+        "log.metrics": folder / "metrics.jsonl",
+        "log.tensorboard": folder / "tensorboard",
+        "log.visualdl": folder / "visualdl",
+        "log.histograms_every": HISTOGRAMS_EVERY,
+        "log.progress": "none",
+    } | more
+    keys = [f"--{key}={value}" for key, value in options.items()]
+    run = subprocess.run([ROOT / "tests/support/mpirun.sh", "2", trireme, "train", *keys], capture_output=True, text=True)
+    if run.returncode:
+        fail(run.stderr)
+
+
+def expect_scalars(what, found, lines):
+    """`found`: {tag: {step: value}}."""
+    names = {"train/loss": "loss", "train/gradient_norm": "grad_norm", "train/learning_rate": "learning_rate"}
+    for tag, key in names.items():
+        wanted = {line["step"]: line[key] for line in lines}
+        if found.get(tag, {}).keys() != wanted.keys():
+            fail(f"{what}: steps of {tag} are {sorted(found.get(tag, {}))}")
+        for step, value in wanted.items():
+            if abs(found[tag][step] - value) > 1e-6 * abs(value):
+                fail(f"{what}: {tag} of step {step} is {found[tag][step]}, the metrics say {value}")
+    validation = {line["step"]: line["validation_loss"] for line in lines if "validation_loss" in line}
+    if found.get("validation/loss", {}).keys() != validation.keys() or not validation:
+        fail(f"{what}: validations are {found.get('validation/loss')}, the metrics say {validation}")
+
+
+def expect_parameters(what, tags):
+    blocks = ["embedding.token.weight", "blocks.0.", "blocks.1."]
+    for kind in ("weights", "gradients"):
+        for block in blocks:
+            if not any(tag.startswith(f"{kind}/{block}") for tag in tags):
+                fail(f"{what}: no histogram of {kind}/{block}, only of {sorted(tags)}")
+
+
+def check_tensorboard(folder, lines):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tags = {}
+    for run in (folder, folder / "stage-1"):
+        events = EventAccumulator(str(run), size_guidance={"scalars": 0, "histograms": 0, "tensors": 0})
+        events.Reload()
+        scalars = {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+        if run == folder:
+            expect_scalars("TensorBoard", scalars, lines)
+        elif scalars:
+            fail("a rank other than the first tells scalars")
+        for tag in events.Tags()["histograms"]:
+            tags[tag] = [event.step for event in events.Histograms(tag)]
+            value = events.Histograms(tag)[-1].histogram_value
+            if value.num < 1 or abs(sum(value.bucket) - value.num) > 1e-6 or not value.min <= value.bucket_limit[-1]:
+                fail(f"TensorBoard: {tag} is no histogram: {value}")
+    expect_parameters("TensorBoard", tags)
+    wanted = [step for step in range(1, len(lines) + 1) if step % HISTOGRAMS_EVERY == 0]
+    for tag, steps in tags.items():
+        if steps != wanted:
+            fail(f"TensorBoard: {tag} is of steps {steps}, expected {wanted}")
+
+
+def check_visualdl(folder, lines):
+    from visualdl import LogReader
+
+    scalars, tags = {}, set()
+    for run in (folder, folder / "stage-1"):
+        for file in run.glob("vdlrecords.*"):
+            reader = LogReader(file_path=str(file))
+            names = reader.get_tags()
+            for tag in names.get("scalar", []):
+                values = reader.get_data("scalar", tag)
+                scalars[tag] = {value.id: value.value for value in values}
+                if len(values) != len(scalars[tag]):
+                    fail(f"VisualDL: {tag} tells a step twice: {[value.id for value in values]}")
+            for tag in names.get("histogram", []):
+                tags.add(tag)
+                value = reader.get_data("histogram", tag)[-1].histogram
+                if len(value.bin_edges) != len(value.hist) + 1 or sum(value.hist) < 1:
+                    fail(f"VisualDL: {tag} is no histogram: {value}")
+    expect_scalars("VisualDL", scalars, lines)
+    expect_parameters("VisualDL", tags)
+
+
+def main():
+    packages()
+    trireme = Path(sys.argv[1]).resolve()
+    os.environ |= {"OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory(prefix="trireme-pictures-") as name:
+        folder = Path(name)
+        (folder / "text.txt").write_text("".join(chr(97 + i * i % 23) for i in range(20000)))
+        pack = [trireme, "pack", "text", f"--input={folder}/text.txt", f"--output={folder}/train.h5"]
+        split = [f"--validation-output={folder}/validation.h5", "--validation-share=0.1"]
+        subprocess.run([*pack, *split, "--tokenizer=characters"], check=True, capture_output=True)
+        train(trireme, folder, 10)
+        train(trireme, folder, 12)
+        # Back to step 10: what the files say of steps 11 and 12 does not count any more.
+        train(trireme, folder, 16, **{"checkpoint.resume": 10, "optimizer.learning_rate": 1e-3})
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        if [line["step"] for line in lines] != list(range(1, 17)):
+            fail(f"the metrics tell of steps {[line['step'] for line in lines]}")
+        check_tensorboard(folder / "tensorboard", lines)
+        check_visualdl(folder / "visualdl", lines)
+    print(f"passed: {len(lines)} steps in both")
+
+
+main()
