@@ -22,9 +22,9 @@ while True:
     time.sleep(3600)
 END
   server=$!
-  within 60 grep -q . "$folder/port"
+  within 60 grep -qx "[0-9]*" "$folder/port" # below what it says of itself
   export AWS_ENDPOINT_URL
-  AWS_ENDPOINT_URL=http://127.0.0.1:$(cat "$folder/port")
+  AWS_ENDPOINT_URL=http://127.0.0.1:$(tail -n 1 "$folder/port")
 }
 train() { "$root/jobs/mpirun.sh" 2 train --config="$folder/run.ini" --checkpoint.mirror=s3://models/run "$@" >"$log" 2>&1; }
 
