@@ -65,6 +65,9 @@ Manifest CheckpointMirror::manifest(std::int64_t step) {
 Manifest CheckpointMirror::copy(const std::filesystem::path& directory, std::int64_t step, const Progress& progress) {
   const auto folder = checkpoint_path(directory, step);
   Manifest copied{.step = step, .identity = {}, .files = files_of(folder)};
+  // Retention may have taken it in this moment: nothing would be a copy of nothing.
+  if (std::ranges::find(copied.files, checkpoint::model_file, &MirroredFile::name) == copied.files.end())
+    fail("{}: found no {}, expected a complete checkpoint", folder.string(), checkpoint::model_file);
   copied.identity = identity_of(folder, copied.files);
   for (MirroredFile& file : copied.files) {
     file.part_bytes = store_->part_bytes(file.bytes);

@@ -75,8 +75,8 @@ TEST_F(Safety, SizesInFilesAreTestedBeforeMemoryIsReserved) {
   const auto refused = test::run_shell("ulimit -v 8000000; " + test::trireme_executable() + " inspect " +
                                        (folder_ / "large.h5").string());
   EXPECT_EQ(refused.status, 2) << refused.err;
-  EXPECT_THAT(refused.err, AllOf(HasSubstr("large.h5"), HasSubstr("/tokenizer/model"),
-                                 HasSubstr("more than its file of")));
+  EXPECT_THAT(refused.err,
+              AllOf(HasSubstr("large.h5"), HasSubstr("/tokenizer/model"), HasSubstr("more than its file of")));
 }
 
 }  // namespace

@@ -364,6 +364,12 @@ TEST_F(Mirror, AFolderThatChangesMeanwhileIsNoCopy) {
   EXPECT_THAT(mirror.steps(), IsEmpty());
 }
 
+TEST_F(Mirror, AFolderThatIsGoneIsNoCopyOfNothing) {
+  CheckpointMirror mirror((root_ / "mirror").string());
+  EXPECT_THAT(error_of([&] { mirror.copy(directory_, 7); }).what(), HasSubstr("expected a complete checkpoint"));
+  EXPECT_THAT(mirror.steps(), IsEmpty());
+}
+
 TEST_F(Mirror, CredentialsComeFromTheEnvironmentOrTheUsualFiles) {
   unsetenv("AWS_ENDPOINT_URL");
   setenv("AWS_SESSION_TOKEN", "token", 1);
