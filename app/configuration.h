@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "io/lines/pack_lines.h"
 #include "io/pack_text.h"
 #include "model/arch/gpt.h"
+#include "model/arch/line_config.h"
 #include "model/optim/learning_rate.h"
 #include "model/optim/optimizer.h"
 #include "model/pipeline/schedule.h"
@@ -100,6 +102,13 @@ struct SampleOptions {
   std::uint64_t seed = 1;
 };
 
+/// Options of `recognize`.
+struct RecognizeOptions {
+  std::vector<std::filesystem::path> images;
+  int beam = 0;  ///< prefixes kept; 0: greedy
+  bool json = false;
+};
+
 /// Options of `inspect`.
 struct InspectOptions {
   std::filesystem::path path;
@@ -120,6 +129,7 @@ struct DoctorOptions {
 struct Configuration {
   std::string arch = "gpt";
   GptConfig model;
+  LineConfig line;
   DataOptions data;
   TrainOptions train;
   OptimizerOptions optimizer;
@@ -129,6 +139,8 @@ struct Configuration {
   SampleOptions sample;
   std::string pack_kind = "text";  ///< what `pack` is given
   PackTextOptions pack_text;
+  PackLinesOptions pack_lines;
+  RecognizeOptions recognize;
   InspectOptions inspect;
   LayoutOptions layout;
   DoctorOptions doctor;

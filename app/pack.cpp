@@ -56,7 +56,10 @@ void pack_text_and_tell(const PackTextOptions& options, std::ostream& out, std::
 }
 
 ExitStatus run_pack(const Configuration& configuration) {
-  pack_text_and_tell(configuration.pack_text, std::cout, std::cerr);
+  if (configuration.pack_kind == "ocr")
+    pack_lines_and_tell(configuration, std::cout, std::cerr);
+  else
+    pack_text_and_tell(configuration.pack_text, std::cout, std::cerr);
   return ExitStatus::done;
 }
 

@@ -283,6 +283,7 @@ Configuration with_model_of(const Configuration& configuration, const Checkpoint
   Configuration result = configuration;
   result.arch = stored.arch;
   result.model = stored.model;
+  result.line = stored.line;
   return result;
 }
 

@@ -10,7 +10,7 @@ namespace trireme {
 namespace {
 
 const std::vector<const Workload*>& workloads() {
-  static const std::vector<const Workload*> all = {&gpt_workload()};
+  static const std::vector<const Workload*> all = {&gpt_workload(), &crnn_workload(), &svtr_workload()};
   return all;
 }
 

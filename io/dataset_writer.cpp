@@ -1,90 +1,30 @@
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <optional>
-#include <utility>
 
+#include "io/column.h"
 #include "io/dataset.h"
-#include "io/hdf5.h"
 #include "kernels/error.h"
 
 namespace trireme {
-namespace {
-
-/// A data set of one axis that grows. What never fills a chunk is stored contiguously.
-template <typename T>
-class Column {
- public:
-  explicit Column(std::string path) : path_(std::move(path)) {}
-
-  void push(const hdf5::Handle& file, T value) {
-    pending_.push_back(value);
-    if (pending_.size() == chunk) write(file, true);
-  }
-
-  void finish(const hdf5::Handle& file) {
-    if (!created_ || !pending_.empty()) write(file, false);
-    dataset_ = {};
-  }
-
-  std::int64_t size() const { return written_ + static_cast<std::int64_t>(pending_.size()); }
-
- private:
-  static constexpr std::size_t chunk = (std::size_t{2} << 20) / sizeof(T);  // twice HDF5's chunk cache
-
-  void write(const hdf5::Handle& file, bool growing) {
-    const auto count = static_cast<std::int64_t>(pending_.size());
-    if (created_) {
-      hdf5::resize(dataset_, {written_ + count});
-    } else {
-      dataset_ = hdf5::create_dataset<T>(file, path_, {count}, growing ? static_cast<std::int64_t>(chunk) : 0);
-      created_ = true;
-    }
-    hdf5::write(dataset_, {written_}, {count}, pending_.data());
-    written_ += count;
-    pending_.clear();
-  }
-
-  std::string path_;
-  hdf5::Handle dataset_;
-  bool created_ = false;
-  std::vector<T> pending_;
-  std::int64_t written_ = 0;
-};
-
-void write_to_disk(const std::filesystem::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool done = descriptor >= 0 && ::fsync(descriptor) == 0;
-  const int reason = errno;
-  if (descriptor >= 0) ::close(descriptor);
-  if (!done) fail("{}: cannot be written to disk: {}", path.string(), std::strerror(reason));
-}
-
-std::filesystem::path partial(std::filesystem::path file) { return file += ".partial"; }
-
-}  // namespace
 
 struct TokenDatasetWriter::State {
-  std::filesystem::path path;
-  hdf5::Handle file;
+  explicit State(const std::filesystem::path& path) : partial(path) {}
+
+  PartialFile partial;
+  const hdf5::Handle& file = partial.handle();
   int vocabulary = 0, end_of_text = 0;
   std::optional<Column<std::uint16_t>> narrow;  // one of the two holds the tokens
   std::optional<Column<std::uint32_t>> wide;
   Column<std::uint64_t> offsets{"documents"};
   bool in_document = false;
-  bool committed = false;
 
   std::int64_t tokens() const { return narrow ? narrow->size() : wide->size(); }
 };
 
 TokenDatasetWriter::TokenDatasetWriter(const std::filesystem::path& file, const TokenizerBlob& tokenizer)
-    : state_(std::make_unique<State>()) {
+    : state_(std::make_unique<State>(file)) {
   if (tokenizer.vocabulary < 1 || tokenizer.end_of_text < 0 || tokenizer.end_of_text >= tokenizer.vocabulary) {
     fail("a data set of {} tokens with end of text {}", tokenizer.vocabulary, tokenizer.end_of_text);
   }
-  state_->path = file;
   state_->vocabulary = tokenizer.vocabulary;
   state_->end_of_text = tokenizer.end_of_text;
   if (tokenizer.vocabulary <= 65536) {
@@ -92,7 +32,6 @@ TokenDatasetWriter::TokenDatasetWriter(const std::filesystem::path& file, const 
   } else {
     state_->wide.emplace("tokens");
   }
-  state_->file = hdf5::create_file(partial(file));
   hdf5::write_string(state_->file, "format", token_format);
   hdf5::write_number(state_->file, "version", token_format_version);
   const hdf5::Handle group = hdf5::create_group(state_->file, "tokenizer");
@@ -103,13 +42,7 @@ TokenDatasetWriter::TokenDatasetWriter(const std::filesystem::path& file, const 
   state_->offsets.push(state_->file, 0);
 }
 
-TokenDatasetWriter::~TokenDatasetWriter() {
-  if (state_->committed) return;
-  state_->file = {};
-  std::error_code ignored;
-  std::filesystem::remove(partial(state_->path), ignored);
-}
-
+TokenDatasetWriter::~TokenDatasetWriter() = default;
 std::int64_t TokenDatasetWriter::tokens() const { return state_->tokens(); }
 std::int64_t TokenDatasetWriter::documents() const { return state_->offsets.size() - 1; }
 
@@ -139,11 +72,7 @@ void TokenDatasetWriter::commit() {
     state_->wide->finish(state_->file);
   }
   state_->offsets.finish(state_->file);
-  state_->file.close();
-  write_to_disk(partial(state_->path));
-  std::filesystem::rename(partial(state_->path), state_->path);
-  state_->committed = true;
-  write_to_disk(state_->path.has_parent_path() ? state_->path.parent_path() : ".");
+  state_->partial.commit();
 }
 
 }  // namespace trireme

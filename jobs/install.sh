@@ -8,6 +8,7 @@ packages=(
   openmpi-bin libopenmpi-dev openssh-client
   libhdf5-dev libdnnl-dev ocl-icd-opencl-dev libsentencepiece-dev libxxhash-dev
   libboost-program-options-dev libfmt-dev nlohmann-json3-dev
+  libfreetype-dev libharfbuzz-dev
 )
 test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev

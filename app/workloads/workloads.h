@@ -6,5 +6,7 @@
 namespace trireme {
 
 const Workload& gpt_workload();
+const Workload& crnn_workload();
+const Workload& svtr_workload();
 
 }  // namespace trireme

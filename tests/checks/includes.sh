@@ -21,6 +21,7 @@ declare -A vendors=(
   ['(hdf5|H5[A-Z])']='io/'
   ['sentencepiece']='io/'
   ['xxh']='io/'
+  ['(ft2build|freetype/|hb)']='io/lines/'
   ['boost/']='app/'
 )
 
