@@ -9,6 +9,7 @@ packages=(
   libhdf5-dev libdnnl-dev ocl-icd-opencl-dev libsentencepiece-dev libxxhash-dev
   libboost-program-options-dev libfmt-dev nlohmann-json3-dev
   libfreetype-dev libharfbuzz-dev
+  libturbojpeg0-dev libpng-dev
 )
 test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "io/image.h"
+
 namespace trireme {
 namespace {
 
@@ -37,13 +39,15 @@ Plane look_at(const Coverage& ink, int letters, int height, float strength, Draw
   const auto filled = static_cast<float>(draws.between(0.92 - 0.22 * std::min(strength, 1.5F), 0.92));
   const float scale = filled * static_cast<float>(height) / tall;
   const float stretch = 1.0F + draw(0.1);
-  const float before = static_cast<float>(draws.between(1, 8)), behind = static_cast<float>(draws.between(1, 8));
+  const float before = static_cast<float>(draws.between(2, 8)), behind = static_cast<float>(draws.between(2, 8));
   const float inked = static_cast<float>(ink.width) * scale * stretch;
   Plane seen(static_cast<int>(std::ceil(before + inked + behind)), height);
 
   const float half_width = static_cast<float>(seen.width) / 2, half_height = static_cast<float>(height) / 2;
   const float slant = draw(0.15), turn = draw(0.05) * std::min(1.0F, 2 * half_height / half_width);
-  const float nearer_right = draw(0.05), nearer_below = draw(0.05);
+  const float nearer_right = draw(0.05), nearer_below = draw(0.05) * std::min(1.0F, 2 * half_height / half_width);
+  // Perspective widens one end: no letter is to leave the picture there.
+  const float fit = 1 + std::abs(nearer_right) + std::abs(nearer_below);
   const float shift = draw(0.04) * static_cast<float>(height);
   const float middle_x = before + inked / 2;
   const auto get = [&](int x, int y) {
@@ -55,7 +59,7 @@ Plane look_at(const Coverage& ink, int letters, int height, float strength, Draw
     for (int x = 0; x < seen.width; ++x) {
       const float u = static_cast<float>(x) + 0.5F - middle_x, v = static_cast<float>(y) + 0.5F - half_height - shift;
       const float depth = 1 + nearer_right * u / half_width + nearer_below * v / half_height;
-      const float across = (u + slant * v) / (scale * stretch * depth), down = (v + turn * u) / (scale * depth);
+      const float across = fit * (u + slant * v) / (scale * stretch * depth), down = (v + turn * u) / (scale * depth);
       seen.at(x, y) = bilinear(across + static_cast<float>(ink.width) / 2 - 0.5F,
                                down + static_cast<float>(ink.height) / 2 - 0.5F, get);
     }
@@ -187,11 +191,12 @@ Line scan(const Coverage& ink, int letters, int height, double strength, Draws& 
     if (draws.chance(0.2 * strength)) coarsen(plane, static_cast<float>(draws.between(0.5, 0.85)));
     add_noise(plane, force, draws);
   }
-  Line line{.width = plane.width};
-  line.pixels.reserve(plane.values.size());
+  Image image{.width = plane.width, .height = plane.height, .channels = 1};
+  image.pixels.reserve(plane.values.size());
   for (const float value : plane.values)
-    line.pixels.push_back(static_cast<std::uint8_t>(std::clamp(std::lround(value), 0L, 255L)));
-  return line;
+    image.pixels.push_back(static_cast<std::uint8_t>(std::clamp(value + 0.5F, 0.0F, 255.0F)));
+  if (draws.chance(0.4 * strength)) image = decode_image(encode_jpeg(image, draws.among(20, 90)), 1, "JPEG");
+  return {.width = image.width, .pixels = std::move(image.pixels)};
 }
 
 }  // namespace trireme

@@ -46,8 +46,10 @@ std::vector<ConvolutionOptions> convolutions(const LineConfig& line) {
   const std::int64_t c = line.channels;
   const auto three = [](std::int64_t inputs, std::int64_t outputs, int down, int across) {
     return ConvolutionOptions{
-        .inputs = inputs,
+        .channels = inputs,
         .outputs = outputs,
+        .rows = 3,
+        .columns = 3,
         .shape = {.stride_height = down, .stride_width = across, .pad_height = 1, .pad_width = 1}};
   };
   return {
@@ -58,7 +60,11 @@ std::vector<ConvolutionOptions> convolutions(const LineConfig& line) {
       three(4 * c, 4 * c, 1, 1),  //
       three(4 * c, 4 * c, 2, 1),  // [2, w / 4, 4c]
       // All rows become one.
-      {.inputs = 4 * c, .outputs = 4 * c, .rows = line.height / 16, .shape = {.pad_width = 1}},  // [1, w / 4, 4c]
+      {.channels = 4 * c,
+       .outputs = 4 * c,
+       .rows = line.height / 16,
+       .columns = 3,
+       .shape = {.pad_width = 1}},  // [1, w / 4, 4c]
   };
 }
 
@@ -74,14 +80,14 @@ Architecture make_crnn(const GptConfig& config, const LineConfig& line, DType ty
 
   std::function<Shape(const Shape&)> output = [](const Shape& image) { return image; };
   int number = 0;
-  for (const ConvolutionOptions& options : convolutions(line)) {
+  for (ConvolutionOptions options : convolutions(line)) {
+    options.input_gradient = number > 0;
     output = [before = output, options](const Shape& image) { return convolved(before(image), options); };
     const std::string name = fmt::format("convolutions.{}", number);
-    result.blocks.push_back({name, normed_convolution_cost(options, output(expected), bytes), output,
-                             [options, name, of_data = number == 0](const Build& build) {
-                               return std::make_unique<NormedConvolution>(build, name, options, Activation::relu,
-                                                                          of_data);
-                             }});
+    result.blocks.push_back(
+        {name, normed_convolution_cost(options, output(expected), bytes), output, [options, name](const Build& build) {
+           return std::make_unique<NormedConvolution>(build, name, options, Activation::relu);
+         }});
     ++number;
   }
 

@@ -128,14 +128,14 @@ Architecture make_svtr(const GptConfig& config, const LineConfig& line, int tens
 
   std::function<Shape(const Shape&)> output = [](const Shape& image) { return image; };
   int number = 0;
-  for (const ConvolutionOptions& options : convolutions(config, line)) {
+  for (ConvolutionOptions options : convolutions(config, line)) {
+    options.input_gradient = number > 0;
     output = [before = output, options](const Shape& image) { return convolved(before(image), options); };
     const std::string name = fmt::format("convolutions.{}", number);
-    result.blocks.push_back({name, normed_convolution_cost(options, output(expected), bytes), output,
-                             [options, name, of_data = number == 0](const Build& build) {
-                               return std::make_unique<NormedConvolution>(build, name, options, Activation::hard_swish,
-                                                                          of_data);
-                             }});
+    result.blocks.push_back(
+        {name, normed_convolution_cost(options, output(expected), bytes), output, [options, name](const Build& build) {
+           return std::make_unique<NormedConvolution>(build, name, options, Activation::hard_swish);
+         }});
     ++number;
   }
 

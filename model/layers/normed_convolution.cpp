@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "kernels/convolution_shape.h"
+
 namespace trireme {
 namespace {
 
@@ -11,11 +13,10 @@ enum : std::size_t { convolution_child, norm_child };
 }  // namespace
 
 NormedConvolution::NormedConvolution(const Build& build, const std::string& name, const ConvolutionOptions& options,
-                                     Activation activation, bool of_data)
+                                     Activation activation)
     : convolution_(build, name + ".convolution", options),
-      norm_(build, name + ".norm", options.outputs, activation == Activation::relu),
-      activation_(activation),
-      of_data_(of_data) {}
+      norm_(build, name + ".norm", {.channels = options.outputs, .relu = activation == Activation::relu}),
+      activation_(activation) {}
 
 Tensor NormedConvolution::forward(const Context& context, const Tensor& x, Saved& saved) const {
   Tensor input = x;
@@ -39,9 +40,7 @@ Tensor NormedConvolution::backward_input(const Context& context, const Tensor& d
     context.backend.activate_backward(activation_, normed, dy, gradient);
   }
   gradient = norm_.backward_input(context, gradient, saved.child(norm_child));
-  if (!of_data_) return convolution_.backward_input(context, gradient, saved.child(convolution_child));
-  convolution_.take_gradient(gradient, saved.child(convolution_child));
-  return {};
+  return convolution_.backward_input(context, gradient, saved.child(convolution_child));
 }
 
 void NormedConvolution::backward_weight(const Context& context, Saved& saved) const {
@@ -49,8 +48,13 @@ void NormedConvolution::backward_weight(const Context& context, Saved& saved) co
   convolution_.backward_weight(context, saved.child(convolution_child));
 }
 
+Shape convolved(const Shape& image, const ConvolutionOptions& options) {
+  const Shape filter{options.outputs, options.rows, options.columns, options.channels / options.shape.groups};
+  return convolution_output(options.shape, image.batch(1), filter).sample();
+}
+
 BlockCost normed_convolution_cost(const ConvolutionOptions& options, const Shape& output, double bytes) {
-  const double inputs = static_cast<double>(options.inputs / options.shape.groups);
+  const double inputs = static_cast<double>(options.channels / options.shape.groups);
   const double weights = options.rows * options.columns * inputs * static_cast<double>(options.outputs);
   const auto cells = static_cast<double>(output[0] * output[1]);
   return {2.0 * cells * weights, 4.0 * weights, 3.0 * bytes * static_cast<double>(output.elements())};

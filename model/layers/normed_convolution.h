@@ -11,12 +11,12 @@
 
 namespace trireme {
 
-/// [batch, height, width, inputs] -> [batch, height', width', outputs]. Parameters of NAME.convolution and NAME.norm.
+/// [batch, height, width, channels] -> [batch, height', width', outputs]. Parameters of NAME.convolution and NAME.norm.
 class NormedConvolution final : public Layer {
  public:
-  /// `of_data`: x is the samples' own picture, f32 whatever the type of activations; it has no gradient.
+  /// x may be data, f32 whatever the type of activations.
   NormedConvolution(const Build& build, const std::string& name, const ConvolutionOptions& options,
-                    Activation activation, bool of_data = false);
+                    Activation activation);
   Tensor forward(const Context& context, const Tensor& x, Saved& saved) const override;
   Tensor backward_input(const Context& context, const Tensor& dy, Saved& saved) const override;
   void backward_weight(const Context& context, Saved& saved) const override;
@@ -25,9 +25,10 @@ class NormedConvolution final : public Layer {
   Convolution convolution_;
   BatchNorm norm_;
   Activation activation_;
-  bool of_data_;
 };
 
+/// Extents of what a convolution makes of an image, without the batch axis.
+Shape convolved(const Shape& image, const ConvolutionOptions& options);
 /// Cost of such a layer that makes an `output` without its batch axis, activations of `bytes` each.
 BlockCost normed_convolution_cost(const ConvolutionOptions& options, const Shape& output, double bytes);
 

@@ -22,6 +22,7 @@ declare -A vendors=(
   ['sentencepiece']='io/'
   ['xxh']='io/'
   ['(ft2build|freetype/|hb)']='io/lines/'
+  ['(turbojpeg|jpeglib|png|zlib)']='io/'
   ['boost/']='app/'
 )
 
