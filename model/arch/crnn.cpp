@@ -3,34 +3,36 @@
 #include <vector>
 
 #include "kernels/error.h"
-#include "model/layers/ctc_head.h"
+#include "model/arch/line_blocks.h"
 #include "model/layers/dropout.h"
 #include "model/layers/lstm.h"
-#include "model/layers/normed_convolution.h"
 
 namespace trireme {
 namespace {
 
-/// One bidirectional LSTM. The first takes the last convolution's [batch, 1, time, channels].
+/// One bidirectional LSTM. `of_image`: takes the last convolution's [batch, 1, time, inputs].
 class Recurrent final : public Layer {
  public:
-  Recurrent(const Build& build, const std::string& name, std::int64_t inputs, const GptConfig& config)
-      : lstm_(build, name, inputs, config.hidden), dropout_(name + ".dropout", config.dropout) {}
+  Recurrent(const Build& build, const std::string& name, std::int64_t inputs, bool of_image, const GptConfig& config)
+      : of_image_(of_image), lstm_(build, name, inputs, config.hidden), dropout_(name + ".dropout", config.dropout) {}
 
   // [batch, time, inputs] -> [batch, time, 2 * hidden]
   Tensor forward(const Context& context, const Tensor& x, Saved& saved) const override {
     const Shape& shape = x.shape();
-    const Tensor rows = shape.rank() == 4 ? x.reshape({shape[0], shape[2], shape[3]}) : x;
-    return dropout_(context, lstm_.forward(context, rows, saved.child(0)));
+    const Tensor columns = of_image_ ? x.reshape({shape[0], shape[2], shape[3]}) : x;
+    return dropout_(context, lstm_.forward(context, columns, saved.child(0)));
   }
   Tensor backward_input(const Context& context, const Tensor& dy, Saved& saved) const override {
-    return lstm_.backward_input(context, dropout_(context, dy), saved.child(0));
+    const Tensor dx = lstm_.backward_input(context, dropout_(context, dy), saved.child(0));
+    const Shape& shape = dx.shape();
+    return of_image_ ? dx.reshape({shape[0], 1, shape[1], shape[2]}) : dx;
   }
   void backward_weight(const Context& context, Saved& saved) const override {
     lstm_.backward_weight(context, saved.child(0));
   }
 
  private:
+  bool of_image_;
   Lstm lstm_;
   Dropout dropout_;
 };
@@ -73,25 +75,11 @@ std::vector<ConvolutionOptions> convolutions(const LineConfig& line) {
 Architecture make_crnn(const GptConfig& config, const LineConfig& line, DType type) {
   check(config, line);
   const auto bytes = static_cast<double>(size_of(type));
-  const Shape expected{line.height, line.width, 1};
   Architecture result;
-  result.metrics = {{"loss", "nats a line"}, {"character_error", ""}, {"exact_lines", ""}};
   result.draws = config.dropout > 0;
 
-  std::function<Shape(const Shape&)> output = [](const Shape& image) { return image; };
-  int number = 0;
-  for (ConvolutionOptions options : convolutions(line)) {
-    options.input_gradient = number > 0;
-    output = [before = output, options](const Shape& image) { return convolved(before(image), options); };
-    const std::string name = fmt::format("convolutions.{}", number);
-    result.blocks.push_back(
-        {name, normed_convolution_cost(options, output(expected), bytes), output, [options, name](const Build& build) {
-           return std::make_unique<NormedConvolution>(build, name, options, Activation::relu);
-         }});
-    ++number;
-  }
-
-  const auto columns = static_cast<double>(output(expected)[1]);
+  const auto output = add_convolutions(result, convolutions(line), Activation::relu, line, bytes);
+  const auto columns = static_cast<double>(output({line.height, line.width, 1})[1]);
   std::int64_t inputs = 4 * std::int64_t{line.channels};
   for (int layer = 0; layer < config.layers; ++layer) {
     const std::string name = fmt::format("recurrent.{}", layer);
@@ -103,15 +91,10 @@ Architecture make_crnn(const GptConfig& config, const LineConfig& line, DType ty
          [output, config](const Shape& image) {
            return Shape{output(image)[1], 2 * std::int64_t{config.hidden}};
          },
-         [=](const Build& build) { return std::make_unique<Recurrent>(build, name, inputs, config); }});
+         [=](const Build& build) { return std::make_unique<Recurrent>(build, name, inputs, layer == 0, config); }});
     inputs = 2 * std::int64_t{config.hidden};
   }
-  const double weights = static_cast<double>(inputs) * config.vocabulary;
-  result.blocks.push_back(
-      {"head",
-       {2.0 * columns * weights, 4.0 * weights, bytes * columns * config.vocabulary},
-       nullptr,
-       [=](const Build& build) { return std::make_unique<CtcHead>(build, "head", inputs, config.vocabulary); }});
+  add_line_head(result, inputs, config.vocabulary, columns, bytes);
   return result;
 }
 

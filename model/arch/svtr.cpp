@@ -3,11 +3,10 @@
 #include <vector>
 
 #include "kernels/error.h"
-#include "model/layers/ctc_head.h"
+#include "model/arch/line_blocks.h"
 #include "model/layers/dropout.h"
 #include "model/layers/feed_forward.h"
 #include "model/layers/norm.h"
-#include "model/layers/normed_convolution.h"
 #include "model/layers/self_attention.h"
 
 namespace trireme {
@@ -16,11 +15,12 @@ namespace {
 constexpr double initial_deviation = 0.02;
 
 /// x = x + dropout(attention(norm(x))); x = x + dropout(feed_forward(norm(x))), every column of a line seeing all.
-/// The first block takes the last convolution's [batch, 1, time, hidden].
+/// `of_image`: takes the last convolution's [batch, 1, time, hidden].
 class GlobalMixing final : public Layer {
  public:
-  GlobalMixing(const Build& build, const std::string& name, const GptConfig& config)
-      : attention_norm_(build, name + ".attention_norm", config.hidden, NormKind::layer, true),
+  GlobalMixing(const Build& build, const std::string& name, bool of_image, const GptConfig& config)
+      : of_image_(of_image),
+        attention_norm_(build, name + ".attention_norm", config.hidden, NormKind::layer, true),
         attention_(build, name + ".attention",
                    {.hidden = config.hidden,
                     .heads = config.heads,
@@ -40,7 +40,7 @@ class GlobalMixing final : public Layer {
   // [batch, time, hidden] -> the same
   Tensor forward(const Context& context, const Tensor& x, Saved& saved) const override {
     const Shape& shape = x.shape();
-    const Tensor columns = shape.rank() == 4 ? x.reshape({shape[0], shape[2], shape[3]}) : x;
+    const Tensor columns = of_image_ ? x.reshape({shape[0], shape[2], shape[3]}) : x;
     Tensor branch = attention_norm_.forward(context, columns, saved.child(attention_norm_child));
     branch = attention_.forward(context, branch, saved.child(attention_child));
     branch = attention_dropout_(context, branch);
@@ -57,7 +57,9 @@ class GlobalMixing final : public Layer {
         feed_forward_norm_.backward_input_add(context, branch, dy, saved.child(feed_forward_norm_child));
     branch = attention_dropout_(context, dmiddle);
     branch = attention_.backward_input(context, branch, saved.child(attention_child));
-    return attention_norm_.backward_input_add(context, branch, dmiddle, saved.child(attention_norm_child));
+    const Tensor dx = attention_norm_.backward_input_add(context, branch, dmiddle, saved.child(attention_norm_child));
+    const Shape& shape = dx.shape();
+    return of_image_ ? dx.reshape({shape[0], 1, shape[1], shape[2]}) : dx;
   }
 
   void backward_weight(const Context& context, Saved& saved) const override {
@@ -70,6 +72,7 @@ class GlobalMixing final : public Layer {
  private:
   enum : std::size_t { attention_norm_child, attention_child, feed_forward_norm_child, feed_forward_child };
 
+  bool of_image_;
   Norm attention_norm_;
   SelfAttention attention_;
   Dropout attention_dropout_;
@@ -121,25 +124,11 @@ std::vector<ConvolutionOptions> convolutions(const GptConfig& config, const Line
 Architecture make_svtr(const GptConfig& config, const LineConfig& line, int tensor_ranks, DType type) {
   check(config, line);
   const auto bytes = static_cast<double>(size_of(type));
-  const Shape expected{line.height, line.width, 1};
   Architecture result;
-  result.metrics = {{"loss", "nats a line"}, {"character_error", ""}, {"exact_lines", ""}};
   result.draws = config.dropout > 0;
 
-  std::function<Shape(const Shape&)> output = [](const Shape& image) { return image; };
-  int number = 0;
-  for (ConvolutionOptions options : convolutions(config, line)) {
-    options.input_gradient = number > 0;
-    output = [before = output, options](const Shape& image) { return convolved(before(image), options); };
-    const std::string name = fmt::format("convolutions.{}", number);
-    result.blocks.push_back(
-        {name, normed_convolution_cost(options, output(expected), bytes), output, [options, name](const Build& build) {
-           return std::make_unique<NormedConvolution>(build, name, options, Activation::hard_swish);
-         }});
-    ++number;
-  }
-
-  const auto columns = static_cast<double>(output(expected)[1]);
+  const auto output = add_convolutions(result, convolutions(config, line), Activation::hard_swish, line, bytes);
+  const auto columns = static_cast<double>(output({line.height, line.width, 1})[1]);
   const double hidden = config.hidden, ranks = tensor_ranks;
   const auto line_shape = [output, config](const Shape& image) { return Shape{output(image)[1], config.hidden}; };
   for (int layer = 0; layer < config.layers; ++layer) {
@@ -147,17 +136,13 @@ Architecture make_svtr(const GptConfig& config, const LineConfig& line, int tens
     const double weights = hidden * (4.0 * hidden + 2.0 * config.inner_size()) / ranks;
     const double scores = 2.0 * columns * hidden / ranks;
     const double kept = 4.0 * hidden + (4.0 * hidden + 2.0 * config.inner_size()) / ranks;
-    result.blocks.push_back({name,
-                             {2.0 * columns * (weights + scores), 4.0 * weights, bytes * columns * kept},
-                             line_shape,
-                             [=](const Build& build) { return std::make_unique<GlobalMixing>(build, name, config); }});
+    result.blocks.push_back(
+        {name,
+         {2.0 * columns * (weights + scores), 4.0 * weights, bytes * columns * kept},
+         line_shape,
+         [=](const Build& build) { return std::make_unique<GlobalMixing>(build, name, layer == 0, config); }});
   }
-  const double weights = hidden * config.vocabulary;
-  result.blocks.push_back(
-      {"head",
-       {2.0 * columns * weights, 4.0 * weights, bytes * columns * config.vocabulary},
-       nullptr,
-       [=](const Build& build) { return std::make_unique<CtcHead>(build, "head", config.hidden, config.vocabulary); }});
+  add_line_head(result, config.hidden, config.vocabulary, columns, bytes);
   return result;
 }
 
