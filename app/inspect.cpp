@@ -12,6 +12,8 @@
 #include "io/checkpoint/format.h"
 #include "io/dataset.h"
 #include "io/hdf5.h"
+#include "io/lines/key_set.h"
+#include "io/lines/line_dataset.h"
 #include "io/text_statistics.h"
 #include "io/tokenizer.h"
 
@@ -70,6 +72,30 @@ void inspect_dataset(const fs::path& file, bool statistics, std::ostream& out) {
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(std::min(shown_tokens, dataset.tokens())));
   dataset.read(0, tokens);
   fmt::print(out, "it begins with\n{}", indented(Tokenizer::load(blob)->decode(tokens), 4));
+}
+
+void inspect_lines(const fs::path& file, std::ostream& out) {
+  LineDataset dataset({file});
+  const KeySet key_set(dataset.tokenizer());
+  std::int64_t characters = 0;
+  int widest = 0;
+  for (std::int64_t line = 0; line < dataset.lines(); ++line) {
+    characters += dataset.labels(line);
+    widest = std::max(widest, dataset.width(line));
+  }
+  fmt::print(out, "data set {}\n", file.string());
+  row(out, "format", fmt::format("{}, version {}", line_format, line_format_version));
+  row(out, "lines", dataset.lines());
+  row(out, "characters", characters);
+  row(out, "pixels", fmt::format("{} high, at most {} wide", dataset.height(), widest));
+  row(out, "key set", fmt::format("{} characters and the blank", key_set.classes() - 1));
+  row(out, "size", size_on_disk(file));
+  fmt::print(out, "it begins with\n");
+  Line line;
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(4, dataset.lines()); ++i) {
+    dataset.read(i, line);
+    fmt::print(out, "  {}\n", key_set.decode(line.labels));
+  }
 }
 
 void inspect_checkpoint(const fs::path& folder, bool verify, std::ostream& out) {
@@ -158,11 +184,12 @@ void inspect(const InspectOptions& options, std::ostream& out) {
   const hdf5::Handle file = hdf5::open_file(path);
   const std::string format = hdf5::has_attribute(file, "format") ? hdf5::read_string(file, "format") : "";
   if (format == token_format) return inspect_dataset(path, options.statistics, out);
+  if (format == line_format) return inspect_lines(path, out);
   if (format == checkpoint::shard_format) return inspect_shard(path, file, out);
   if (format == checkpoint::model_format)
     return inspect_checkpoint(fs::absolute(path).parent_path(), options.verify, out);
-  refuse("{}: found an HDF5 file of format '{}', expected {}, {} or {}", path.string(), format, token_format,
-         checkpoint::model_format, checkpoint::shard_format);
+  refuse("{}: found an HDF5 file of format '{}', expected {}, {}, {} or {}", path.string(), format, token_format,
+         line_format, checkpoint::model_format, checkpoint::shard_format);
 }
 
 ExitStatus run_inspect(const Configuration& configuration) {
