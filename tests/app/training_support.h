@@ -116,7 +116,8 @@ progress = none
     ASSERT_EQ(found.size(), wanted.size());
     for (std::size_t i = 0; i < wanted.size(); ++i)
       for (const char* key : {"step", "loss", "grad_norm", "learning_rate", "samples", "tokens"})
-        EXPECT_EQ(found[i][key].dump(), wanted[i][key].dump()) << key << " of line " << i + 1;
+        EXPECT_EQ(found[i].value(key, nlohmann::json()).dump(), wanted[i].value(key, nlohmann::json()).dump())
+            << key << " of line " << i + 1;  // samples of some models have no tokens
   }
 
   TemporaryFolder folder_;

@@ -1,4 +1,5 @@
 // Gradients of the layers of line recognisers, and what their head measures.
+#include "kernels/error.h"
 #include "model/arch/crnn.h"
 #include "model/arch/svtr.h"
 #include "model/layers/ctc_head.h"
