@@ -48,7 +48,7 @@ void declare_model(std::vector<Option>& options) {
       .number("height", &LineConfig::height, "crnn, svtr: pixels of a line", {.low = 8, .high = 256})
       .number("channels", &LineConfig::channels, "crnn, svtr: of the first convolution", {.low = 1})
       .number("width", &LineConfig::width, "crnn, svtr: of a line, in pixels, to expect when costs are balanced",
-              {.low = 32});
+              {.low = 1});
 }
 
 void declare_training(std::vector<Option>& options) {
@@ -196,7 +196,7 @@ void declare_tools(std::vector<Option>& options) {
       .number("height", &PackLinesOptions::height, "ocr: pixels of a line", {.low = 8, .high = 256})
       .number("longest", &PackLinesOptions::longest, "ocr: most characters of a piece of text",
               {.low = 1, .high = 1000})
-      .number("widest", &PackLinesOptions::widest, "ocr: pixels; wider lines are left out", {.low = 32, .high = 32768})
+      .number("widest", &PackLinesOptions::widest, "ocr: pixels; wider lines are left out", {.low = 1, .high = 32768})
       .number("distortion", &PackLinesOptions::distortion, "ocr: of drawn lines; 0: none, 1: as scans have it",
               {.low = 0, .high = 3})
       .number("seed", &PackLinesOptions::seed, "ocr: of what is drawn")
