@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <tuple>
 #include <unordered_set>
 
 #include "io/lines/draws.h"
@@ -80,7 +81,7 @@ class CorpusTexts final : public LineTexts {
     const int length = std::min(count, draws.among(std::min(4, longest_), longest_));
     const int first = draws.below(count - length + 1);
     const std::size_t begin = places[static_cast<std::size_t>(first)];
-    const auto last = static_cast<std::size_t>(first + length);
+    const std::size_t last = static_cast<std::size_t>(first) + static_cast<std::size_t>(length);
     const std::size_t end = last < places.size() ? places[last] : paragraph.text.size();
     std::string piece = paragraph.text.substr(begin, end - begin);
     piece.erase(0, piece.find_first_not_of(' '));
@@ -90,7 +91,8 @@ class CorpusTexts final : public LineTexts {
 
   std::string characters() const override {
     std::vector<std::pair<std::string, std::int64_t>> ranked(counts_.begin(), counts_.end());
-    std::ranges::stable_sort(ranked, std::ranges::greater(), &std::pair<std::string, std::int64_t>::second);
+    std::ranges::sort(
+        ranked, [](const auto& a, const auto& b) { return std::tie(b.second, a.first) < std::tie(a.second, b.first); });
     std::string all;
     for (const auto& [character, count] : ranked) all += character;
     return all;

@@ -11,10 +11,15 @@ namespace {
 
 /// Numbers of a picture, row-major.
 struct Plane {
-  Plane(int columns, int rows) : width(columns), height(rows), values(static_cast<std::size_t>(columns * rows)) {}
-  float& at(int x, int y) { return values[static_cast<std::size_t>(y * width + x)]; }
-  float at(int x, int y) const { return values[static_cast<std::size_t>(y * width + x)]; }
+  Plane(int columns, int rows)
+      : width(columns), height(rows), values(static_cast<std::size_t>(columns) * static_cast<std::size_t>(rows)) {}
+  float& at(int x, int y) { return values[place(x, y)]; }
+  float at(int x, int y) const { return values[place(x, y)]; }
   float clamped(int x, int y) const { return at(std::clamp(x, 0, width - 1), std::clamp(y, 0, height - 1)); }
+
+  std::size_t place(int x, int y) const {
+    return static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x);
+  }
 
   int width, height;
   std::vector<float> values;
@@ -53,7 +58,9 @@ Plane look_at(const Coverage& ink, int letters, int height, float strength, Draw
   const auto get = [&](int x, int y) {
     return x < 0 || y < 0 || x >= ink.width || y >= ink.height
                ? 0.0F
-               : static_cast<float>(ink.pixels[static_cast<std::size_t>(y * ink.width + x)]) / 255.0F;
+               : static_cast<float>(ink.pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(ink.width) +
+                                               static_cast<std::size_t>(x)]) /
+                     255.0F;
   };
   for (int y = 0; y < height; ++y) {
     for (int x = 0; x < seen.width; ++x) {
