@@ -134,7 +134,7 @@ std::string telephone(Draws& draws) {
 }
 
 std::string account(Draws& draws) {
-  const std::string number = number_of(draws, draws.among(15, 19));
+  std::string number = number_of(draws, draws.among(15, 19));
   if (draws.chance(0.5)) return number;
   return fmt::format("{}{}支行{}", draws.one_of(banks), draws.one_of(cities), number);
 }

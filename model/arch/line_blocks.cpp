@@ -37,7 +37,8 @@ Shape convolved(const Shape& image, const ConvolutionOptions& options) {
 }
 
 BlockCost cost_of(const ConvolutionOptions& options, const Shape& output, double bytes) {
-  const auto inputs = static_cast<double>(options.channels / options.shape.groups);
+  const std::int64_t channels = options.channels / options.shape.groups;  // that an output sees
+  const auto inputs = static_cast<double>(channels);
   const double weights = options.rows * options.columns * inputs * static_cast<double>(options.outputs);
   const auto cells = static_cast<double>(output[0] * output[1]);
   return {2.0 * cells * weights, 4.0 * weights, 3.0 * bytes * static_cast<double>(output.elements())};
