@@ -9,10 +9,12 @@
 
 #include "io/images/image_source.h"
 #include "io/images/pack_images.h"
+#include "io/lines/pack_lines.h"
 #include "io/pack_labels.h"
 #include "io/pack_text.h"
 #include "model/arch/ernie.h"
 #include "model/arch/gpt.h"
+#include "model/arch/line_config.h"
 #include "model/arch/resnet.h"
 #include "model/optim/learning_rate.h"
 #include "model/optim/optimizer.h"
@@ -127,6 +129,13 @@ struct SampleOptions {
   std::uint64_t seed = 1;
 };
 
+/// Options of `recognize`.
+struct RecognizeOptions {
+  std::vector<std::filesystem::path> images;
+  int beam = 0;  ///< prefixes kept; 0: greedy
+  bool json = false;
+};
+
 /// Options of `inspect`.
 struct InspectOptions {
   std::filesystem::path path;
@@ -156,6 +165,7 @@ struct Configuration {
   ResnetConfig resnet;
   Augmentation augmentation;
   ErnieOptions ernie;
+  LineConfig line;
   DataOptions data;
   TrainOptions train;
   OptimizerOptions optimizer;
@@ -168,6 +178,8 @@ struct Configuration {
   PackTextOptions pack_text;
   PackImagesOptions pack_images;
   PackLabelsOptions pack_labels;
+  PackLinesOptions pack_lines;
+  RecognizeOptions recognize;
   InspectOptions inspect;
   ReportOptions report;
   LayoutOptions layout;

@@ -14,6 +14,8 @@
 #include "io/dataset.h"
 #include "io/hdf5.h"
 #include "io/images/image_dataset.h"
+#include "io/lines/key_set.h"
+#include "io/lines/line_dataset.h"
 #include "io/text_statistics.h"
 #include "io/tokenizer.h"
 #include "io/wordpiece_tokenizer.h"
@@ -94,6 +96,30 @@ void inspect_images(const fs::path& file, std::ostream& out) {
   row(out, "classes", counts.size());
   const std::vector<std::string> names = class_names_of(dataset.classes());
   for (std::size_t i = 0; i < names.size(); ++i) fmt::print(out, "  {:>15}  {}\n", counts[i], names[i]);
+}
+
+void inspect_lines(const fs::path& file, std::ostream& out) {
+  LineDataset dataset({file});
+  const KeySet key_set(dataset.tokenizer());
+  std::int64_t characters = 0;
+  int widest = 0;
+  for (std::int64_t line = 0; line < dataset.lines(); ++line) {
+    characters += dataset.labels(line);
+    widest = std::max(widest, dataset.width(line));
+  }
+  fmt::print(out, "data set {}\n", file.string());
+  row(out, "format", fmt::format("{}, version {}", line_format, line_format_version));
+  row(out, "lines", dataset.lines());
+  row(out, "characters", characters);
+  row(out, "pixels", fmt::format("{} high, at most {} wide", dataset.height(), widest));
+  row(out, "key set", fmt::format("{} characters and the blank", key_set.classes() - 1));
+  row(out, "size", size_on_disk(file));
+  fmt::print(out, "it begins with\n");
+  Line line;
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(4, dataset.lines()); ++i) {
+    dataset.read(i, line);
+    fmt::print(out, "  {}\n", key_set.decode(line.labels));
+  }
 }
 
 void inspect_checkpoint(const fs::path& folder, bool verify, std::ostream& out) {
@@ -186,11 +212,12 @@ void inspect(const InspectOptions& options, std::ostream& out) {
     return inspect_dataset(path, version, options.statistics, out);
   }
   if (format == image_format) return inspect_images(path, out);
+  if (format == line_format) return inspect_lines(path, out);
   if (format == checkpoint::shard_format) return inspect_shard(path, file, out);
   if (format == checkpoint::model_format)
     return inspect_checkpoint(fs::absolute(path).parent_path(), options.verify, out);
-  refuse("{}: found an HDF5 file of format '{}', expected {}, {} or {}", path.string(), format, token_format,
-         checkpoint::model_format, checkpoint::shard_format);
+  refuse("{}: found an HDF5 file of format '{}', expected {}, {}, {} or {}", path.string(), format, token_format,
+         line_format, checkpoint::model_format, checkpoint::shard_format);
 }
 
 ExitStatus run_inspect(const Configuration& configuration) {

@@ -27,6 +27,8 @@ ExitStatus run_on_all_ranks(Command command, const Arguments& arguments, World& 
       return run_train(configuration, world);
     case Command::eval:
       return run_eval(configuration, world);
+    case Command::recognize:
+      return run_recognize(configuration, world);
     case Command::doctor:
       return run_doctor(configuration, world);
     default:

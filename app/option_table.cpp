@@ -14,6 +14,7 @@ constexpr std::uint32_t bit(Command command) { return 1U << static_cast<unsigned
 constexpr std::uint32_t for_train = bit(Command::train);
 constexpr std::uint32_t for_eval = bit(Command::eval);
 constexpr std::uint32_t for_sample = bit(Command::sample);
+constexpr std::uint32_t for_recognize = bit(Command::recognize);
 constexpr std::uint32_t for_pack = bit(Command::pack);
 constexpr std::uint32_t for_inspect = bit(Command::inspect);
 constexpr std::uint32_t for_layout = bit(Command::layout);
@@ -96,6 +97,12 @@ void declare_model(std::vector<Option>& options) {
       .number("mask_words", &ErnieOptions::mask_words, "ernie: how often whole words are masked", {.low = 0})
       .number("mask_entities", &ErnieOptions::mask_entities, "ernie: how often entities are masked before words",
               {.low = 0});
+  SectionTable{options, "model", &Configuration::line}
+      .used_by(for_train | for_layout | for_doctor)
+      .number("height", &LineConfig::height, "crnn, svtr: pixels of a line", {.low = 8, .high = 256})
+      .number("channels", &LineConfig::channels, "crnn, svtr: of the first convolution", {.low = 1})
+      .number("width", &LineConfig::width, "crnn, svtr: of a line, in pixels, to expect when costs are balanced",
+              {.low = 1});
 }
 
 void declare_training(std::vector<Option>& options) {
@@ -118,7 +125,7 @@ void declare_training(std::vector<Option>& options) {
       .number("micro_batch", &TrainOptions::micro_batch, "samples that a stage works on at a time", {.low = 1})
       .used_by(for_train | for_eval)
       .number("seed", &TrainOptions::seed, "of initial values, sample order and dropout")
-      .used_by(for_train | for_eval | for_sample | for_doctor)
+      .used_by(for_train | for_eval | for_sample | for_recognize | for_doctor)
       .choice<DeviceChoice>(
           "device", &TrainOptions::device, "where to compute",
           {{"auto", DeviceChoice::automatic}, {"cpu", DeviceChoice::cpu}, {"cuda", DeviceChoice::cuda}})
@@ -174,7 +181,7 @@ void declare_running(std::vector<Option>& options) {
                             {{"gpipe", ScheduleKind::gpipe}, {"1f1b", ScheduleKind::one_f_one_b}});
 
   SectionTable{options, "checkpoint", &Configuration::checkpoint}
-      .used_by(for_train | for_eval | for_sample | for_layout | for_doctor)
+      .used_by(for_train | for_eval | for_sample | for_recognize | for_layout | for_doctor)
       .path("directory", &CheckpointOptions::directory, "where checkpoints are; empty: none are written")
       .used_by(for_train)
       .number("every", &CheckpointOptions::every, "steps between checkpoints; 0: only at the end or when stopped")
@@ -184,7 +191,7 @@ void declare_running(std::vector<Option>& options) {
       .number("keep_every", &CheckpointOptions::keep_every, "also keep those of steps that this divides; 0: none")
       .used_by(for_train | for_doctor)
       .flag("background", &CheckpointOptions::background, "write from a copy in memory while training goes on")
-      .used_by(for_train | for_eval | for_sample)
+      .used_by(for_train | for_eval | for_sample | for_recognize)
       .text("mirror", &CheckpointOptions::mirror,
             "s3://BUCKET/PREFIX or a path: complete checkpoints are copied there and restored from there; empty: none")
       .text("resume", &CheckpointOptions::resume, "auto: the newest checkpoint; never; or a step",
@@ -237,8 +244,15 @@ void declare_tools(std::vector<Option>& options) {
       .number("count", &SampleOptions::count, "texts", {.low = 1})
       .number("seed", &SampleOptions::seed, "of the draws");
 
+  SectionTable{options, "recognize", &Configuration::recognize}
+      .used_by(for_recognize)
+      .paths("images", &RecognizeOptions::images, "pictures of lines, JPEG or PNG; the arguments")
+      .number("beam", &RecognizeOptions::beam, "texts that a beam search keeps; 0: the likeliest character each step",
+              {.low = 0, .high = 1000})
+      .flag("json", &RecognizeOptions::json, "one JSON object a line");
+
   SectionTable<Configuration>{options, "pack", nullptr}.used_by(for_pack).choice(
-      "kind", &Configuration::pack_kind, "what the input is; the first argument", {"text", "labels", "images"});
+      "kind", &Configuration::pack_kind, "what the input is; the first argument", {"text", "labels", "images", "ocr"});
   SectionTable{options, "pack", &Configuration::pack_text}
       .used_by(for_pack)
       .paths("input", &PackTextOptions::inputs, "text files, and folders whose *.txt are taken at any depth")
@@ -258,6 +272,25 @@ void declare_tools(std::vector<Option>& options) {
             "wordpiece: words and entities to mask whole, as in jieba's dict.txt; empty: none")
       .number("tokenizer_megabytes", &PackTextOptions::tokenizer_megabytes,
               "most text that the tokenizer is trained on, in MB", {.low = 1});
+  SectionTable{options, "pack", &Configuration::pack_lines}
+      .used_by(for_pack)
+      .choice("from", &PackLinesOptions::from, "ocr: receipts and text are drawn, images are lists of path<TAB>text",
+              {"receipts", "text", "images"})
+      .paths("fonts", &PackLinesOptions::fonts, "ocr: font files to draw with; FILE#1 is the second face in one")
+      .paths("validation_fonts", &PackLinesOptions::validation_fonts, "ocr: of the validation set; none: the same")
+      .number("lines", &PackLinesOptions::lines, "ocr: lines to draw", {.low = 1})
+      .number("validation_lines", &PackLinesOptions::validation_lines, "ocr: lines to draw for validation", {.low = 1})
+      .path("characters", &PackLinesOptions::characters,
+            "ocr: key file, one character a line; empty: the characters that occur")
+      .number("height", &PackLinesOptions::height, "ocr: pixels of a line", {.low = 8, .high = 256})
+      .number("longest", &PackLinesOptions::longest, "ocr: most characters of a piece of text",
+              {.low = 1, .high = 1000})
+      .number("widest", &PackLinesOptions::widest, "ocr: pixels; wider lines are left out", {.low = 1, .high = 32768})
+      .number("distortion", &PackLinesOptions::distortion, "ocr: of drawn lines; 0: none, 1: as scans have it",
+              {.low = 0, .high = 3})
+      .number("seed", &PackLinesOptions::seed, "ocr: of what is drawn")
+      .number("threads", &PackLinesOptions::threads, "ocr: 0: one a core", {.low = 0, .high = 1024})
+      .choice("faulty", &PackLinesOptions::faulty, "ocr: lines that cannot be packed", {"skip", "refuse"});
 
   SectionTable{options, "pack", &Configuration::pack_images}
       .used_by(for_pack)

@@ -158,6 +158,7 @@ std::string positional_key(Command command, const std::string& argument) {
   if (command == Command::pack) return "pack.kind";
   if (command == Command::inspect) return "inspect.path";
   if (command == Command::report) return "report.runs";
+  if (command == Command::recognize) return "recognize.images";
   refuse("command line: found '{}', expected --section.key=value", argument);
 }
 
@@ -211,10 +212,10 @@ std::string help_text() {
   std::string text =
       "Trireme trains neural networks with data, tensor and pipeline parallelism.\n\n"
       "usage: trireme COMMAND [--config FILE.ini] [--section.key=value ...]\n\ncommands:\n";
-  for (const CommandInfo& info : command_list()) text += fmt::format("  {:<8} {}\n", info.name, info.summary);
+  for (const CommandInfo& info : command_list()) text += fmt::format("  {:<9} {}\n", info.name, info.summary);
   return text +
          "\n'trireme COMMAND --help' lists the keys of a command, 'trireme --version' tells the version.\n"
-         "Started by mpirun or srun, train, eval, sample and doctor run on all ranks.\n"
+         "Started by mpirun or srun, train, eval, sample, recognize and doctor run on all ranks.\n"
          "exit status: 0 done; 1 failed; 2 wrong command line, configuration or input data;\n"
          "             75 stopped early with everything saved: run the same command again to go on\n";
 }

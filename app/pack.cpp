@@ -84,18 +84,18 @@ ExitStatus run_pack(const Configuration& configuration) {
     options.output = configuration.pack_text.output;
     options.encoding = configuration.pack_text.encoding;
     pack_labels_and_tell(options, std::cout);
-    return ExitStatus::done;
-  }
-  if (configuration.pack_kind == "images") {
+  } else if (configuration.pack_kind == "images") {
     PackImagesOptions options = configuration.pack_images;
     options.inputs = configuration.pack_text.inputs;
     options.output = configuration.pack_text.output;
     options.validation_output = configuration.pack_text.validation_output;
     options.validation_share = configuration.pack_text.validation_share;
     pack_images_and_tell(options, std::cout, std::cerr);
-    return ExitStatus::done;
+  } else if (configuration.pack_kind == "ocr") {
+    pack_lines_and_tell(configuration, std::cout, std::cerr);
+  } else {
+    pack_text_and_tell(configuration.pack_text, std::cout, std::cerr);
   }
-  pack_text_and_tell(configuration.pack_text, std::cout, std::cerr);
   return ExitStatus::done;
 }
 

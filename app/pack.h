@@ -3,8 +3,7 @@
 
 #include <ostream>
 
-#include "io/images/pack_images.h"
-#include "io/pack_text.h"
+#include "app/configuration.h"
 
 namespace trireme {
 
@@ -14,5 +13,8 @@ void pack_text_and_tell(const PackTextOptions& options, std::ostream& out, std::
 
 /// Packs images and prints what came of it. Images left out are named on `progress`.
 void pack_images_and_tell(const PackImagesOptions& options, std::ostream& out, std::ostream& progress);
+
+/// Packs text lines and prints what came of it; the first faults are named on `progress`.
+void pack_lines_and_tell(const Configuration& configuration, std::ostream& out, std::ostream& progress);
 
 }  // namespace trireme

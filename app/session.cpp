@@ -14,8 +14,8 @@
 #include "app/workload.h"
 #include "io/checkpoint/agreement.h"
 #include "io/mirror/mirror.h"
-#include "kernels/activity.h"
 #include "io/wordpiece_tokenizer.h"
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -388,6 +388,7 @@ Configuration with_model_of(const Configuration& configuration, const Checkpoint
   result.model = stored.model;
   result.resnet = stored.resnet;
   result.ernie = stored.ernie;
+  result.line = stored.line;
   return result;
 }
 

@@ -10,7 +10,8 @@ namespace trireme {
 namespace {
 
 const std::vector<const Workload*>& workloads() {
-  static const std::vector<const Workload*> all = {&gpt_workload(), &ernie_workload(), &resnet_workload()};
+  static const std::vector<const Workload*> all = {&gpt_workload(), &ernie_workload(), &resnet_workload(),
+                                                   &crnn_workload(), &svtr_workload()};
   return all;
 }
 

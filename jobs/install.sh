@@ -8,15 +8,14 @@ packages=(
   openmpi-bin libopenmpi-dev openssh-client
   libhdf5-dev libdnnl-dev ocl-icd-opencl-dev libsentencepiece-dev libxxhash-dev
   libboost-program-options-dev libfmt-dev nlohmann-json3-dev
-  libturbojpeg0-dev libpng-dev zlib1g-dev prometheus-cpp-dev libcivetweb-dev
-  libcurl4-openssl-dev libssl-dev
-  libicu-dev libopencc-dev
+  libturbojpeg0-dev libpng-dev zlib1g-dev libfreetype-dev libharfbuzz-dev prometheus-cpp-dev libcivetweb-dev
+  libcurl4-openssl-dev libssl-dev libicu-dev libopencc-dev
 )
 test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
   clang-format clang-tidy-19 clang-19 libclang-rt-19-dev git xz-utils hdf5-tools python3 python3-h5py python3-numpy
   slurmctld slurmd slurm-client munge openssh-server iproute2
-  prometheus prometheus-alertmanager chromium debootstrap python3-yaml
+  prometheus prometheus-alertmanager chromium debootstrap python3-yaml fonts-wqy-zenhei fonts-wqy-microhei
 )
 
 case "${1:-}" in

@@ -8,5 +8,7 @@ namespace trireme {
 const Workload& gpt_workload();
 const Workload& resnet_workload();
 const Workload& ernie_workload();
+const Workload& crnn_workload();
+const Workload& svtr_workload();
 
 }  // namespace trireme

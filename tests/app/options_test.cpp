@@ -115,7 +115,7 @@ TEST(CommandLine, RefusesWrongTypesNamingKeyPlaceFoundAndExpected) {
   EXPECT_THAT(refused({"--parallel.schedule=2f2b"}), HasSubstr("expected one of gpipe, 1f1b"));
   EXPECT_THAT(refused({"--checkpoint.resume=newest"}), HasSubstr("expected auto, never or a step"));
   EXPECT_THAT(refused({"--checkpoint.resume=-3"}), HasSubstr("expected auto, never or a step"));
-  EXPECT_THAT(refused({"images"}, Command::pack), HasSubstr("pack.kind (command line): found 'images'"));
+  EXPECT_THAT(refused({"pictures"}, Command::pack), HasSubstr("pack.kind (command line): found 'pictures'"));
 }
 
 TEST(CommandLine, RefusesValuesOutOfRange) {

@@ -21,6 +21,7 @@ declare -A vendors=(
   ['(hdf5|H5[A-Z])']='io/'
   ['sentencepiece']='io/'
   ['xxh']='io/'
+  ['(ft2build|freetype/|hb)']='io/lines/'
   ['(turbojpeg|jpeglib|png|zlib)']='io/'
   ['curl/']='io/mirror/'
   ['openssl/']='io/mirror/'
