@@ -14,8 +14,8 @@
 #include "app/workload.h"
 #include "io/checkpoint/agreement.h"
 #include "io/mirror/mirror.h"
-#include "kernels/activity.h"
 #include "io/wordpiece_tokenizer.h"
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {

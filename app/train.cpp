@@ -340,7 +340,7 @@ class Run {
   Session session_;
   std::int64_t step_ = 0;
   std::filesystem::path resumed_from_;
-  double resumed_in_ = 0;  ///< seconds, to find, verify and load it
+  double resumed_in_ = 0;                 ///< seconds, to find, verify and load it
   std::vector<std::string> initialized_;  ///< what is to be told of train.init
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<MetricsLog> log_;     ///< on rank 0
