@@ -4,7 +4,7 @@
 
 #include <charconv>
 #include <cstdlib>
-#include <string_view>
+#include <cstring>
 
 #include "kernels/error.h"
 
@@ -17,12 +17,11 @@ void restrict_file_modes() {
     ::umask(no_others_and_no_writing_group | ::umask(0777));
     return;
   }
-  const std::string_view text = given;
   unsigned mask = 0;
-  const auto end = text.data() + text.size();
-  const auto read = std::from_chars(text.data(), end, mask, 8);
+  const char* const end = given + std::strlen(given);
+  const auto read = std::from_chars(given, end, mask, 8);
   if (read.ec != std::errc{} || read.ptr != end || mask > 0777)
-    refuse("TRIREME_UMASK: found '{}', expected an octal number up to 777", text);
+    refuse("TRIREME_UMASK: found '{}', expected an octal number up to 777", given);
   ::umask(mask);
 }
 

@@ -48,7 +48,7 @@ void publish(const std::filesystem::path& partial, const std::filesystem::path& 
 }  // namespace
 
 struct CheckpointSaver::State {
-  State(std::filesystem::path where, std::optional<Retention> which, Communicator& ranks)
+  State(std::filesystem::path where, const std::optional<Retention>& which, Communicator& ranks)
       : directory(std::move(where)), retention(which), world(ranks) {}
   ~State() {
     if (thread.joinable()) thread.join();
@@ -148,7 +148,7 @@ void CheckpointSaver::State::give_up() noexcept {
   }
 }
 
-CheckpointSaver::CheckpointSaver(std::filesystem::path directory, std::optional<Retention> retention,
+CheckpointSaver::CheckpointSaver(std::filesystem::path directory, const std::optional<Retention>& retention,
                                  Communicator& world)
     : state_(std::make_unique<State>(std::move(directory), retention, world)) {}
 CheckpointSaver::~CheckpointSaver() = default;

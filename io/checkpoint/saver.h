@@ -31,7 +31,7 @@ struct SavedCheckpoint {
 class CheckpointSaver {
  public:
   /// Without a retention nothing is ever removed. `world` must outlive the saver.
-  CheckpointSaver(std::filesystem::path directory, std::optional<Retention> retention, Communicator& world);
+  CheckpointSaver(std::filesystem::path directory, const std::optional<Retention>& retention, Communicator& world);
   /// Waits for this rank's thread. What is not complete stays a .partial folder.
   ~CheckpointSaver();
   CheckpointSaver(const CheckpointSaver&) = delete;

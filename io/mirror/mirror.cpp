@@ -41,7 +41,7 @@ void check_room(const std::filesystem::path& directory, std::int64_t bytes) {
 
 }  // namespace
 
-CheckpointMirror::CheckpointMirror(const std::string& place, std::stop_token stop)
+CheckpointMirror::CheckpointMirror(const std::string& place, const std::stop_token& stop)
     : CheckpointMirror(make_object_store(place, stop), stop) {}
 
 CheckpointMirror::CheckpointMirror(std::unique_ptr<ObjectStore> store, std::stop_token stop)

@@ -18,7 +18,7 @@ namespace trireme {
 class CheckpointMirror {
  public:
   /// See mirror::make_object_store. When a stop is requested, what is under way fails soon.
-  explicit CheckpointMirror(const std::string& place, std::stop_token stop = {});
+  explicit CheckpointMirror(const std::string& place, const std::stop_token& stop = {});
   CheckpointMirror(std::unique_ptr<mirror::ObjectStore> store, std::stop_token stop);
 
   /// Of complete copies, ascending.

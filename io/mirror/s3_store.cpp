@@ -160,7 +160,7 @@ void S3Store::wait_before(int attempt) const {
 HttpAnswer S3Store::ask(HttpRequest request, const std::string& name, std::initializer_list<int> also) {
   request.path = "/" + bucket_ + (name.empty() ? "" : "/" + key(name));
   std::string problem;
-  for (int attempt = 1; attempt <= persistence_.attempts && !(attempt > 1 && stop_.stop_requested()); ++attempt) {
+  for (int attempt = 1; attempt <= persistence_.attempts && (attempt == 1 || !stop_.stop_requested()); ++attempt) {
     wait_before(attempt);
     try {
       HttpAnswer answer = http_.send(request);

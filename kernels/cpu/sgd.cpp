@@ -22,7 +22,11 @@ struct Step {
 };
 
 void step_tile(const Arenas& arenas, const Step& step, std::int64_t first, std::int64_t last) {
-  const auto [value, gradient, velocity, working] = arenas;
+  // One by one: clang's OpenMP takes no structured bindings.
+  auto* const value = arenas.value;
+  const auto* const gradient = arenas.gradient;
+  auto* const velocity = arenas.velocity;
+  auto* const working = arenas.working;
   if (velocity != nullptr) {
 #pragma omp simd
     for (std::int64_t i = first; i < last; ++i) {
