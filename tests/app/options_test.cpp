@@ -185,7 +185,11 @@ TEST_F(ConfigurationFile, MustExistAndBeGivenOnce) {
 /// Some value of the option that is not its default.
 std::vector<std::string> another_value(const Option& option) {
   if (option.is_list) return {"a b.h5", "c,d#1.h5", "\"e\".h5"};
-  if (option.type == "integer") return {"17"};
+  if (option.type == "integer") {
+    Configuration scratch;
+    const std::vector<std::string> usual = {"17"};
+    return option.read(scratch, usual) ? usual : std::vector<std::string>{"3"};
+  }
   if (option.type == "number") return {"0.1234567890123456"};
   if (option.type == "path") return {"  /run 1/#2;\\x "};
   if (option.key == "checkpoint.resume") return {"never"};

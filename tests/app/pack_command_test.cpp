@@ -57,7 +57,7 @@ TEST_F(PackCommand, RefusesWhatIsMissingOrWrong) {
   EXPECT_THAT(refused("text --output=x.h5"), HasSubstr("--input"));
   EXPECT_THAT(refused("text --input=" + path("poem.txt")), HasSubstr("--output"));
   EXPECT_THAT(refused("text --input=/no/such.txt --output=" + path("x.h5")), HasSubstr("/no/such.txt"));
-  EXPECT_THAT(refused("images --input=x --output=y"), HasSubstr("found 'images', expected one of text"));
+  EXPECT_THAT(refused("sounds --input=x --output=y"), HasSubstr("found 'sounds', expected one of text"));
   EXPECT_THAT(refused("text --tokenizer=words"), HasSubstr("expected one of bpe, unigram, characters"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "x.h5"));
 }
