@@ -1,5 +1,6 @@
 #include "io/mirror/mirror.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <atomic>
@@ -250,21 +251,24 @@ TEST_F(Mirror, WhatTheStoreDamagedIsNamedAndNotTaken) {
   server().add_fault("store-damaged 1 1 partNumber");
   save(7, 3, rows);
   mirror.copy(directory_, 7);
-  const auto expect_damaged = [&](const std::string& why) {
+  const auto expect_damaged = [&](std::int64_t step, const std::string& why) {
     try {
-      mirror.restore(7, root_ / "empty");
+      mirror.restore(step, root_ / "empty");
       ADD_FAILURE() << "restored; expected: " << why;
     } catch (const DamagedCheckpoint& damage) {
-      EXPECT_THAT(damage.what(), AllOf(HasSubstr("s3://bucket/team/run/step-00000007"), HasSubstr(why)));
+      EXPECT_THAT(damage.what(),
+                  AllOf(HasSubstr(fmt::format("s3://bucket/team/run/step-{:08}", step)), HasSubstr(why)));
     }
     EXPECT_TRUE(fs::is_empty(root_ / "empty"));
   };
-  expect_damaged("fails its checksum");
+  expect_damaged(7, "fails its checksum");
   mirror::S3Store store("bucket", "team/run", mirror::find_s3_access(), {}, {.attempts = 1, .first_wait = {}});
-  store.remove(mirror.manifest(7).folder() + "/model.h5");
-  expect_damaged("there is no such object");
-  store.write("step-00000007.json", "{}");
-  expect_damaged("not the manifest of a mirrored checkpoint");
+  save(8, 3, rows);
+  mirror.copy(directory_, 8);
+  store.remove(mirror.manifest(8).folder() + "/model.h5");
+  expect_damaged(8, "there is no such object");
+  store.write("step-00000008.json", "{}");
+  expect_damaged(8, "not the manifest of a mirrored checkpoint");
 }
 
 TEST_F(Mirror, ManifestsThatLeadElsewhereAreRefused) {
