@@ -193,6 +193,7 @@ std::vector<std::string> another_value(const Option& option) {
   if (option.type == "number") return {"0.1234567890123456"};
   if (option.type == "path") return {"  /run 1/#2;\\x "};
   if (option.key == "checkpoint.resume") return {"never"};
+  if (option.key == "monitor.listen") return {"127.0.0.1:9400"};
   if (option.expected == "text") return {" \"白日\"\n\t依山尽 # ; \\ \r"};
   const std::string first = option.type.substr(0, option.type.find('|'));
   const std::string last = option.type.substr(option.type.rfind('|') + 1);
