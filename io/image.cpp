@@ -4,6 +4,7 @@
 #include <turbojpeg.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -164,8 +165,8 @@ std::vector<Taps> taps_of(double begin, double extent, int out, int size) {
   std::vector<Taps> taps(static_cast<std::size_t>(out));
   for (std::size_t i = 0; i < taps.size(); ++i) {
     const double centre = begin + (static_cast<double>(i) + 0.5) * scale;
-    const int first = std::clamp(static_cast<int>(centre - reach + 0.5), 0, size - 1);
-    const int last = std::clamp(static_cast<int>(centre + reach + 0.5), first + 1, size);
+    const int first = std::clamp(static_cast<int>(std::lround(centre - reach)), 0, size - 1);
+    const int last = std::clamp(static_cast<int>(std::lround(centre + reach)), first + 1, size);
     taps[i].first = first;
     double sum = 0;
     for (int pixel = first; pixel < last; ++pixel) {

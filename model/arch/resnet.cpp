@@ -212,7 +212,7 @@ Architecture make_resnet(const ResnetConfig& config, DType type) {
   Walk walk{config.image_size, config.channels, static_cast<double>(size_of(type))};
   Architecture result;
   result.metrics = {{"loss", "nats an image"}, {"top1", ""}, {"top5", ""}};
-  const auto add = [&](const std::string& name, const BlockCost& cost, auto make) {
+  const auto add = [&](const std::string& name, const BlockCost& cost, const auto& make) {
     const Shape output = {walk.size, walk.size, walk.channels};
     result.blocks.push_back({name, cost, [output](const Shape&) { return output; },
                              [name, make](const Build& build) { return make(build, name); }});
