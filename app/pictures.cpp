@@ -12,7 +12,9 @@ namespace {
 constexpr std::int64_t most_elements = 65536;  // of a tensor, in a histogram
 constexpr std::size_t longest_queue = 100'000;
 
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double wall_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 /// Every n-th element.
 std::vector<float> thinned(Backend& backend, const Tensor& tensor) {
@@ -52,7 +54,7 @@ Pictures::~Pictures() {
 
 void Pictures::look_at_parameters(std::int64_t step) {
   if (logs_.empty() || options_.histograms_every == 0 || step % options_.histograms_every != 0) return;
-  const double time = now();
+  const double time = wall_seconds();
   for (const Parameter& parameter : session_.store().parameters()) {
     std::int64_t first = 0;
     for (const ParameterDeclaration& part : parameter.parts()) {
@@ -74,7 +76,7 @@ void Pictures::look_at_parameters(std::int64_t step) {
 
 void Pictures::step(const StepMetrics& metrics) {
   if (logs_.empty() || (metrics.step % options_.scalars_every != 0 && metrics.validation.empty())) return;
-  add([metrics, time = now()](EventLog& log) {
+  add([metrics, time = wall_seconds()](EventLog& log) {
     const auto tell = [&](const std::string& tag, double value) { log.scalar(tag, metrics.step, time, value); };
     tell("train/loss", metrics.loss);
     tell("train/gradient_norm", metrics.grad_norm);

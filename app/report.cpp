@@ -60,8 +60,8 @@ Json thinned(const std::vector<std::pair<std::int64_t, double>>& points) {
 }
 
 /// One run: where its files are.
-struct Run {
-  explicit Run(const fs::path& path) : name(path.string()) {
+struct LoggedRun {
+  explicit LoggedRun(const fs::path& path) : name(path.string()) {
     const bool folder = fs::is_directory(path);
     metrics = folder ? path / "metrics.jsonl" : path;
     events = (folder ? path : path.parent_path()) / "events.jsonl";
@@ -140,7 +140,7 @@ std::string report_page(const ReportOptions& options) {
   Json page = {{"runs", Json::array()}};
   std::vector<std::map<std::string, std::string>> settings;
   for (const fs::path& path : options.runs) {
-    const Run run(path);
+    const LoggedRun run(path);
     const std::vector<Json> lines = read_lines(run.metrics);
     std::vector<Json> events;
     if (fs::exists(run.events)) events = read_lines(run.events);

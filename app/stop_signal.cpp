@@ -16,7 +16,7 @@ volatile std::sig_atomic_t noted = 0;
 std::atomic<std::int64_t> noted_at;
 static_assert(std::atomic<std::int64_t>::is_always_lock_free);
 
-std::int64_t now() {
+std::int64_t nanoseconds() {
   timespec time{};
   clock_gettime(CLOCK_MONOTONIC, &time);
   return time.tv_sec * 1'000'000'000 + time.tv_nsec;
@@ -24,9 +24,9 @@ std::int64_t now() {
 
 void note(int signal) {
   if (noted == 0) {
-    noted_at = now();
+    noted_at = nanoseconds();
     noted = 1;
-  } else if (now() - noted_at > echo_nanoseconds) {
+  } else if (nanoseconds() - noted_at > echo_nanoseconds) {
     std::signal(signal, SIG_DFL);
     std::raise(signal);
   }

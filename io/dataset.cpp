@@ -4,13 +4,14 @@
 #include <utility>
 
 #include "io/hdf5.h"
+#include "io/packed_file.h"
 #include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
 namespace {
 
-struct File {
+struct TokenFile {
   std::filesystem::path path;
   hdf5::Handle file, tokens, offsets, units, labels;
   std::int64_t first = 0;  ///< of its tokens, in the whole set
@@ -21,21 +22,7 @@ struct File {
   TokenizerBlob tokenizer;
 };
 
-void check_format(const File& file) {
-  const std::string path = file.path.string();
-  if (!hdf5::has_attribute(file.file, "format")) {
-    refuse("{}: not a data set of tokens (no attribute \"format\"); make one with trireme pack", path);
-  }
-  if (const std::string format = hdf5::read_string(file.file, "format"); format != token_format) {
-    refuse("{}: format is \"{}\", expected \"{}\"", path, format, token_format);
-  }
-  if (const auto version = hdf5::read_number<std::int32_t>(file.file, "version");
-      version < 1 || version > token_format_version) {
-    refuse("{}: format version {}, but this program reads version 1 or {}", path, version, token_format_version);
-  }
-}
-
-TokenizerBlob read_tokenizer(const File& file) {
+TokenizerBlob read_tokenizer(const TokenFile& file) {
   const hdf5::Handle group = hdf5::open_object(file.file, "tokenizer");
   TokenizerBlob blob;
   blob.kind = hdf5::read_string(group, "kind");
@@ -48,7 +35,7 @@ TokenizerBlob read_tokenizer(const File& file) {
   return blob;
 }
 
-void check_documents(File& file) {
+void check_documents(TokenFile& file) {
   hdf5::Handle documents = hdf5::open_object(file.file, "documents");
   const Shape offsets = hdf5::stored_shape_of(documents);
   if (offsets.rank() != 1 || offsets[0] < 1 || !hdf5::has_type(documents, H5T_INTEGER, 8)) {
@@ -65,7 +52,7 @@ void check_documents(File& file) {
 }
 
 /// What version 2 may have beside the tokens.
-void check_extras(File& file) {
+void check_extras(TokenFile& file) {
   const std::string path = file.path.string();
   if (hdf5::exists(file.file, "units")) {
     file.units = hdf5::open_object(file.file, "units");
@@ -84,12 +71,12 @@ void check_extras(File& file) {
     refuse("{}: /labels should be int32 [{}]", path, expected);
 }
 
-File open_checked(const std::filesystem::path& path) {
-  File file;
+TokenFile open_checked(const std::filesystem::path& path) {
+  TokenFile file;
   file.path = path;
   file.file = hdf5::open_file(path);
   try {
-    check_format(file);
+    expect_format(file.file, path, {token_format, "tokens", "text", 1, token_format_version});
     file.tokenizer = read_tokenizer(file);
     file.tokens = hdf5::open_object(file.file, "tokens");
     const Shape tokens = hdf5::stored_shape_of(file.tokens);
@@ -114,21 +101,21 @@ bool same_tokenizer(const TokenizerBlob& a, const TokenizerBlob& b) {
 }  // namespace
 
 struct TokenDataset::State {
-  std::vector<File> files;
+  std::vector<TokenFile> files;
   std::int64_t tokens = 0, documents = 0;
   bool units = true;
 
   /// The number of the file that holds something of the whole set, where `first` says where each file's begin.
-  std::size_t file_of(std::int64_t position, std::int64_t File::*first) const {
+  std::size_t file_of(std::int64_t position, std::int64_t TokenFile::*first) const {
     const auto after = std::upper_bound(files.begin(), files.end(), position,
-                                        [first](std::int64_t at, const File& file) { return at < file.*first; });
+                                        [first](std::int64_t at, const TokenFile& file) { return at < file.*first; });
     return static_cast<std::size_t>(after - files.begin() - 1);
   }
   template <typename T>
-  void read(std::int64_t position, std::span<T> out, hdf5::Handle File::*column, std::int64_t File::*begin,
-            std::int64_t File::*count) const {
+  void read(std::int64_t position, std::span<T> out, hdf5::Handle TokenFile::*column, std::int64_t TokenFile::*begin,
+            std::int64_t TokenFile::*count) const {
     for (std::size_t number = file_of(position, begin); !out.empty(); ++number) {
-      const File& from = files.at(number);
+      const TokenFile& from = files.at(number);
       const std::int64_t offset = position - from.*begin;
       const auto part = out.first(static_cast<std::size_t>(
           std::min<std::int64_t>(from.*count - offset, static_cast<std::int64_t>(out.size()))));
@@ -143,9 +130,9 @@ TokenDataset::TokenDataset(const std::vector<std::filesystem::path>& files) : st
   if (files.empty()) refuse("a data set of no files");
   for (const auto& path : files) {
     const Activity activity("opening", path.native());
-    File file = open_checked(path);
+    TokenFile file = open_checked(path);
     if (!state_->files.empty()) {
-      const File& model = state_->files.front();
+      const TokenFile& model = state_->files.front();
       if (!same_tokenizer(file.tokenizer, model.tokenizer)) {
         refuse("{}: its tokenizer ({}, vocabulary {}) is not that of {} ({}, vocabulary {}); pack them together",
                path.string(), file.tokenizer.kind, file.tokenizer.vocabulary, model.path.string(), model.tokenizer.kind,
@@ -180,8 +167,8 @@ void TokenDataset::read(std::int64_t first, std::span<std::int32_t> out) {
     fail("{}: tokens [{}, {}) of {}", name(), first, first + static_cast<std::int64_t>(out.size()), state_->tokens);
   }
   const auto vocabulary = static_cast<std::uint32_t>(tokenizer().vocabulary);
-  for (std::size_t file = state_->file_of(first, &File::first); !out.empty(); ++file) {
-    const File& from = state_->files[file];
+  for (std::size_t file = state_->file_of(first, &TokenFile::first); !out.empty(); ++file) {
+    const TokenFile& from = state_->files[file];
     const std::int64_t offset = first - from.first;
     const Activity activity("reading token", from.path.native(), offset);
     const std::int64_t count = std::min<std::int64_t>(from.count - offset, static_cast<std::int64_t>(out.size()));
@@ -203,20 +190,20 @@ LabelledBy TokenDataset::labelled_by() const { return state_->files.front().labe
 
 void TokenDataset::read_units(std::int64_t first, std::span<std::uint8_t> out) {
   if (!has_units()) fail("{}: has no units", name());
-  state_->read(first, out, &File::units, &File::first, &File::count);
+  state_->read(first, out, &TokenFile::units, &TokenFile::first, &TokenFile::count);
 }
 
 void TokenDataset::read_labels(std::int64_t first, std::span<std::int32_t> out) {
   if (labelled_by() == LabelledBy::tokens) {
-    state_->read(first, out, &File::labels, &File::first, &File::count);
+    state_->read(first, out, &TokenFile::labels, &TokenFile::first, &TokenFile::count);
   } else {
     if (labelled_by() == LabelledBy::nothing) fail("{}: has no labels", name());
-    state_->read(first, out, &File::labels, &File::first_document, &File::documents);
+    state_->read(first, out, &TokenFile::labels, &TokenFile::first_document, &TokenFile::documents);
   }
 }
 
 TokenDataset::Extent TokenDataset::document(std::int64_t number) {
-  const File& file = state_->files.at(state_->file_of(number, &File::first_document));
+  const TokenFile& file = state_->files.at(state_->file_of(number, &TokenFile::first_document));
   std::uint64_t ends[2] = {};
   hdf5::read(file.offsets, {number - file.first_document}, {2}, ends);
   const auto first = static_cast<std::int64_t>(ends[0]);

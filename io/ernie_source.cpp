@@ -1,6 +1,7 @@
 #include "io/ernie_source.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <utility>
 
@@ -71,11 +72,6 @@ Arranged arrange(const Tokens& tokens, const Units& units, bool sentence_order, 
   return result;
 }
 
-void fill(std::byte* field, const Tokens& values, std::int64_t size, std::int32_t rest) {
-  auto* const out = reinterpret_cast<std::int32_t*>(field);
-  std::fill(std::copy(values.begin(), values.end(), out), out + size, rest);
-}
-
 }  // namespace
 
 ErnieSource::ErnieSource(std::shared_ptr<TokenDataset> dataset, const ErnieSourceOptions& options,
@@ -123,13 +119,13 @@ void ErnieSource::read(std::int64_t batch, std::int64_t index, std::span<std::by
     levels.push_back(one.level);
   }
   const auto length = static_cast<std::int32_t>(sample.tokens.size());
-  fill(fields[0], sample.tokens, options_.context, WordpieceTokenizer::pad);
-  fill(fields[1], sample.segments, options_.context, 0);
-  fill(fields[2], {length}, 1, 0);
-  fill(fields[3], positions, slots_, -1);
-  fill(fields[4], targets, slots_, -1);
-  fill(fields[5], levels, slots_, -1);
-  fill(fields[6], {counts ? sample.order : -1}, 1, -1);
+  fill_field(fields[0], sample.tokens, options_.context, WordpieceTokenizer::pad);
+  fill_field(fields[1], sample.segments, options_.context, 0);
+  fill_field(fields[2], std::array{length}, 1, 0);
+  fill_field(fields[3], positions, slots_, -1);
+  fill_field(fields[4], targets, slots_, -1);
+  fill_field(fields[5], levels, slots_, -1);
+  fill_field(fields[6], std::array{counts ? sample.order : -1}, 1, -1);
 }
 
 }  // namespace trireme

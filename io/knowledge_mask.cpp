@@ -12,9 +12,9 @@ namespace trireme {
 namespace {
 
 /// Random numbers of one sample.
-class Draws {
+class MaskDraws {
  public:
-  Draws(std::uint64_t seed, std::int64_t sample) : seed_(seed), next_(static_cast<std::uint64_t>(sample) << 20) {}
+  MaskDraws(std::uint64_t seed, std::int64_t sample) : seed_(seed), next_(static_cast<std::uint64_t>(sample) << 20) {}
   std::uint32_t word() { return philox(seed_, stream_of("knowledge mask"), next_++)[0]; }
   double uniform() { return uniform_float(word()); }
 
@@ -53,7 +53,7 @@ UnitLevel draw_level(const MaskOptions& options, double uniform) {
   return at < options.character + options.word ? UnitLevel::word : UnitLevel::entity;
 }
 
-void replace(std::span<std::int32_t> unit, int vocabulary, Draws& draws) {
+void replace(std::span<std::int32_t> unit, int vocabulary, MaskDraws& draws) {
   const double how = draws.uniform();
   if (how >= 0.9) return;
   for (std::int32_t& token : unit) {
@@ -69,7 +69,7 @@ int most_masked(double share, int tokens) { return std::max(1, static_cast<int>(
 
 std::vector<Masked> mask_units(std::span<std::int32_t> tokens, std::span<const std::uint8_t> units,
                                const MaskOptions& options, std::int64_t sample) {
-  Draws draws(options.seed, sample);
+  MaskDraws draws(options.seed, sample);
   const UnitLevel level = draw_level(options, draws.uniform());
   std::vector<Unit> candidates = units_of(tokens, units, level != UnitLevel::character);
   const auto all = std::count_if(tokens.begin(), tokens.end(), can_be_masked);

@@ -1,6 +1,7 @@
 #include "io/labelled_source.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "io/wordpiece_tokenizer.h"
@@ -29,11 +30,6 @@ std::int32_t number_of_outside(const std::vector<std::string>& names) {
 /// Cuts two texts so that together they have at most `most` tokens.
 void shorten(Tokens& first, Tokens& second, std::size_t most) {
   while (first.size() + second.size() > most) (first.size() >= second.size() ? first : second).pop_back();
-}
-
-void fill(std::byte* field, const Tokens& values, std::int64_t size, std::int32_t rest) {
-  auto* const out = reinterpret_cast<std::int32_t*>(field);
-  std::fill(std::copy(values.begin(), values.end(), out), out + size, rest);
 }
 
 }  // namespace
@@ -91,17 +87,17 @@ void LabelledSource::read(std::int64_t batch, std::int64_t index, std::span<std:
     tokens.push_back(WordpieceTokenizer::separate);
     segments.resize(tokens.size(), 1);
   }
-  fill(fields[0], tokens, context_, WordpieceTokenizer::pad);
-  fill(fields[1], segments, context_, 0);
-  fill(fields[2], {static_cast<std::int32_t>(tokens.size())}, 1, 0);
-  if (!labels_tokens()) return fill(fields[3], {counts ? labels[0] : -1}, 1, -1);
+  fill_field(fields[0], tokens, context_, WordpieceTokenizer::pad);
+  fill_field(fields[1], segments, context_, 0);
+  fill_field(fields[2], std::array{static_cast<std::int32_t>(tokens.size())}, 1, 0);
+  if (!labels_tokens()) return fill_field(fields[3], std::array{counts ? labels[0] : -1}, 1, -1);
   labels.resize(text.size());
   labels.insert(labels.begin(), -1);  // [CLS]
   if (!counts) labels.clear();
   Tokens named;
   for (const std::int32_t label : labels) named.push_back(label >= 0 && label != outside_ ? 0 : 1);
-  fill(fields[3], labels, context_, -1);
-  fill(fields[4], named, context_, 1);
+  fill_field(fields[3], labels, context_, -1);
+  fill_field(fields[4], named, context_, 1);
 }
 
 }  // namespace trireme

@@ -1,6 +1,7 @@
 // Where samples come from: the seam between data sets and the loader.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -26,6 +27,12 @@ struct SourceOptions {
   std::uint64_t seed = 0;
   bool training = true;  ///< false: every sample once, in order, as it is
 };
+
+/// Writes a field of i32 [size]: the values, then `rest`.
+inline void fill_field(std::byte* field, std::span<const std::int32_t> values, std::int64_t size, std::int32_t rest) {
+  auto* const out = reinterpret_cast<std::int32_t*>(field);
+  std::fill(std::copy(values.begin(), values.end(), out), out + size, rest);
+}
 
 /// Which samples a run sees, in which order, and what each is made of: a function of the seed and the place in the run
 /// alone. Batches of `global_batch` samples are numbered from 0 over the whole run. All samples of a batch have fields

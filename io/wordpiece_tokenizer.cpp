@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::array<std::string_view, WordpieceTokenizer::specials> special_names = {"[PAD]", "[UNK]", "[CLS]",
                                                                                       "[SEP]", "[MASK]"};
-constexpr std::string_view continues = "##";
 constexpr std::size_t longest_word = 200;  ///< bytes; what is longer is cut there
 
 /// Reads a model's lines.
@@ -89,10 +88,10 @@ WordpieceTokenizer::WordpieceTokenizer(Model model)
   auto tokens = std::make_shared<Tokens>();
   for (std::size_t i = specials; i < pieces_.size(); ++i) {
     const std::string_view piece = pieces_[i];
-    const bool goes_on = piece.size() > continues.size() && piece.starts_with(continues);
-    const bool is_new = goes_on
-                            ? tokens->next.emplace(piece.substr(continues.size()), static_cast<std::int32_t>(i)).second
-                            : tokens->first.emplace(piece, static_cast<std::int32_t>(i)).second;
+    const bool goes_on = piece.size() > wordpiece_continues.size() && piece.starts_with(wordpiece_continues);
+    const bool is_new =
+        goes_on ? tokens->next.emplace(piece.substr(wordpiece_continues.size()), static_cast<std::int32_t>(i)).second
+                : tokens->first.emplace(piece, static_cast<std::int32_t>(i)).second;
     if (!is_new) refuse("wordpiece tokenizer: damaged model: it has '{}' twice", piece);
   }
   tokens_ = std::move(tokens);
@@ -174,11 +173,11 @@ std::string WordpieceTokenizer::decode(std::span<const std::int32_t> tokens) con
     if (token == pad || token == classify || token == separate) continue;
     const std::string_view piece =
         token == unknown ? std::string_view("\uFFFD") : pieces_[static_cast<std::size_t>(token)];
-    const bool goes_on =
-        tokens_->next.contains(piece.substr(std::min(piece.size(), continues.size()))) && piece.starts_with(continues);
+    const bool goes_on = tokens_->next.contains(piece.substr(std::min(piece.size(), wordpiece_continues.size()))) &&
+                         piece.starts_with(wordpiece_continues);
     const bool is_word = token >= specials && (goes_on || is_word_character(first_code_point(piece).value));
     if (is_word && after_word && !goes_on) text += ' ';
-    text += goes_on ? piece.substr(continues.size()) : piece;
+    text += goes_on ? piece.substr(wordpiece_continues.size()) : piece;
     after_word = is_word;
   }
   return text;

@@ -28,6 +28,9 @@ struct LabelSet {
   bool operator==(const LabelSet&) const = default;
 };
 
+/// Begins pieces that go on with a word.
+inline constexpr std::string_view wordpiece_continues = "##";
+
 class WordpieceTokenizer final : public Tokenizer {
  public:
   static constexpr std::int32_t pad = 0, unknown = 1, classify = 2, separate = 3, mask = 4, specials = 5;

@@ -6,11 +6,11 @@
 
 #include "io/chinese_text.h"
 #include "io/utf8.h"
+#include "io/wordpiece_tokenizer.h"
 
 namespace trireme {
 namespace {
 
-constexpr std::string_view continues = "##";
 constexpr std::size_t most_words = 100'000;  ///< that pieces are made from, the commonest
 
 using Counted = std::pair<std::string, std::int64_t>;
@@ -27,7 +27,7 @@ std::vector<std::string> spell(std::string_view word) {
   std::vector<std::string> pieces;
   while (!word.empty()) {
     const std::size_t bytes = std::max<std::size_t>(first_code_point(word).bytes, 1);
-    pieces.push_back((pieces.empty() ? "" : std::string(continues)).append(word, 0, bytes));
+    pieces.push_back((pieces.empty() ? "" : std::string(wordpiece_continues)).append(word, 0, bytes));
     word.remove_prefix(bytes);
   }
   return pieces;
@@ -50,7 +50,7 @@ class PairJoiner {
     });
     if (best == pairs_.end() || best->second.count < 2) return {};
     const auto [left, right] = best->first;
-    const std::string joined = left + right.substr(continues.size());
+    const std::string joined = left + right.substr(wordpiece_continues.size());
     const std::set<std::size_t> where = best->second.words;
     for (const std::size_t number : where) {
       count_pairs(number, -1);

@@ -1,15 +1,10 @@
 #include "kernels/cross_entropy_shape.h"
 
 #include "kernels/error.h"
+#include "kernels/expect.h"
 
 namespace trireme {
 namespace {
-
-void expect(const char* name, const Tensor& tensor, std::int64_t elements, DType type) {
-  if (tensor.elements() != elements || tensor.dtype() != type)
-    fail("{} is {} {}, expected {} elements of {}", name, name_of(tensor.dtype()), tensor.shape().to_string(), elements,
-         name_of(type));
-}
 
 void expect_smoothing(const LabelSmoothing& smoothing) {
   if (!(smoothing.amount >= 0.0F && smoothing.amount < 1.0F) || smoothing.classes < 1)
@@ -20,7 +15,7 @@ void expect_smoothing(const LabelSmoothing& smoothing) {
 CrossEntropySizes sizes_of_statistics(const Tensor& statistics, std::int64_t rows) {
   CrossEntropySizes sizes{.rows = rows, .parts = 0, .kinds = kinds_of(statistics)};
   if (rows > 0) sizes.parts = statistics.elements() / (sizes.kinds * rows);
-  expect("cross_entropy statistics", statistics, sizes.parts * sizes.kinds * rows, DType::f32);
+  expect_elements("cross_entropy statistics", statistics, sizes.parts * sizes.kinds * rows, DType::f32);
   return sizes;
 }
 
@@ -36,16 +31,16 @@ std::int64_t kinds_of(const Tensor& statistics) {
 CrossEntropySizes sizes_of(const CrossEntropyStatisticsArgs& args) {
   const CrossEntropySizes sizes{
       .rows = args.logits.shape().rows(), .columns = args.logits.shape().columns(), .kinds = kinds_of(args.statistics)};
-  expect("cross_entropy targets", args.targets, sizes.rows, DType::i32);
-  expect("cross_entropy statistics", args.statistics, sizes.kinds * sizes.rows, DType::f32);
+  expect_elements("cross_entropy targets", args.targets, sizes.rows, DType::i32);
+  expect_elements("cross_entropy statistics", args.statistics, sizes.kinds * sizes.rows, DType::f32);
   return sizes;
 }
 
 CrossEntropySizes sizes_of(const CrossEntropyLossArgs& args) {
   const CrossEntropySizes sizes = sizes_of_statistics(args.statistics, args.targets.elements());
-  expect("cross_entropy targets", args.targets, sizes.rows, DType::i32);
-  expect("cross_entropy log_sum_exp", args.log_sum_exp, sizes.rows, DType::f32);
-  expect("cross_entropy losses", args.losses, sizes.rows, DType::f32);
+  expect_elements("cross_entropy targets", args.targets, sizes.rows, DType::i32);
+  expect_elements("cross_entropy log_sum_exp", args.log_sum_exp, sizes.rows, DType::f32);
+  expect_elements("cross_entropy losses", args.losses, sizes.rows, DType::f32);
   expect_smoothing(args.smoothing);
   if (args.smoothing.amount > 0.0F && sizes.kinds != 4)
     fail("cross_entropy: smoothing needs the sums of the logits, statistics {} have none",
@@ -55,8 +50,8 @@ CrossEntropySizes sizes_of(const CrossEntropyLossArgs& args) {
 
 CrossEntropySizes sizes_of(const CrossEntropyGradientArgs& args) {
   const CrossEntropySizes sizes{.rows = args.logits.shape().rows(), .columns = args.logits.shape().columns()};
-  expect("cross_entropy targets", args.targets, sizes.rows, DType::i32);
-  expect("cross_entropy log_sum_exp", args.log_sum_exp, sizes.rows, DType::f32);
+  expect_elements("cross_entropy targets", args.targets, sizes.rows, DType::i32);
+  expect_elements("cross_entropy log_sum_exp", args.log_sum_exp, sizes.rows, DType::f32);
   expect_smoothing(args.smoothing);
   return sizes;
 }
@@ -64,18 +59,18 @@ CrossEntropySizes sizes_of(const CrossEntropyGradientArgs& args) {
 CrossEntropySizes sizes_of(const TargetPlacesArgs& args) {
   CrossEntropySizes sizes = sizes_of_statistics(args.statistics, args.logits.shape().rows());
   sizes.columns = args.logits.shape().columns();
-  expect("target_places targets", args.targets, sizes.rows, DType::i32);
-  expect("target_places places", args.places, sizes.rows, DType::i32);
+  expect_elements("target_places targets", args.targets, sizes.rows, DType::i32);
+  expect_elements("target_places places", args.places, sizes.rows, DType::i32);
   return sizes;
 }
 
 std::int64_t groups_of(const HitsArgs& args) {
   const std::int64_t rows = args.places.elements();
-  expect("hits places", args.places, rows, DType::i32);
-  expect("hits targets", args.targets, rows, DType::i32);
-  if (!args.groups.empty()) expect("hits groups", args.groups, rows, DType::i32);
+  expect_elements("hits places", args.places, rows, DType::i32);
+  expect_elements("hits targets", args.targets, rows, DType::i32);
+  if (!args.groups.empty()) expect_elements("hits groups", args.groups, rows, DType::i32);
   const std::int64_t groups = args.hits.elements() / 2;
-  expect("hits", args.hits, 2 * groups, DType::f64);
+  expect_elements("hits", args.hits, 2 * groups, DType::f64);
   return groups;
 }
 

@@ -4,18 +4,9 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "kernels/expect.h"
 
 namespace trireme {
-namespace {
-
-void expect(const char* name, const Tensor& tensor, std::int64_t elements, DType type) {
-  if (tensor.elements() != elements || tensor.dtype() != type)
-    fail("{} is {} {}, expected {} elements of {}", name, name_of(tensor.dtype()), tensor.shape().to_string(), elements,
-         name_of(type));
-}
-
-}  // namespace
-
 Tensor make_tiles(Backend& backend, std::span<const Segment> segments) {
   static_assert(sizeof(SegmentTile) == 4 * sizeof(std::int32_t));
   std::vector<SegmentTile> tiles;
@@ -39,14 +30,14 @@ void expect_tiles(const Tensor& tiles) {
 
 void expect_fitting(const SgdArgs& args) {
   const std::int64_t count = args.value.elements();
-  expect("sgd value", args.value, count, DType::f32);
-  expect("sgd gradient", args.gradient, count, DType::f32);
-  if (!args.velocity.empty()) expect("sgd velocity", args.velocity, count, DType::f32);
+  expect_elements("sgd value", args.value, count, DType::f32);
+  expect_elements("sgd gradient", args.gradient, count, DType::f32);
+  if (!args.velocity.empty()) expect_elements("sgd velocity", args.velocity, count, DType::f32);
   if (args.velocity.empty() && args.momentum != 0.0) fail("sgd: momentum {} without a velocity", args.momentum);
-  if (!args.working.empty()) expect("sgd working", args.working, count, DType::bf16);
-  if (!args.decay_mask.empty()) expect("sgd decay_mask", args.decay_mask, (count + 511) / 512, DType::i32);
+  if (!args.working.empty()) expect_elements("sgd working", args.working, count, DType::bf16);
+  if (!args.decay_mask.empty()) expect_elements("sgd decay_mask", args.decay_mask, (count + 511) / 512, DType::i32);
   if (!args.value_squares.empty())
-    expect("sgd gradient_squares", args.gradient_squares, args.value_squares.elements(), DType::f64);
+    expect_elements("sgd gradient_squares", args.gradient_squares, args.value_squares.elements(), DType::f64);
   expect_tiles(args.tiles);
 }
 

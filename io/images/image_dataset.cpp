@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "io/hdf5.h"
+#include "io/packed_file.h"
 #include "kernels/activity.h"
 #include "kernels/error.h"
 
@@ -12,7 +13,7 @@ namespace {
 constexpr const char* grey_kind = "classes of grey images";
 constexpr const char* colour_kind = "classes of colour images";
 
-struct File {
+struct ImageFile {
   std::filesystem::path path;
   hdf5::Handle file, images;
   int height = 0, width = 0;
@@ -23,18 +24,8 @@ struct File {
   std::int64_t count() const { return static_cast<std::int64_t>(labels.size()); }
 };
 
-void check_format(const File& file) {
-  const std::string path = file.path.string();
-  if (!hdf5::has_attribute(file.file, "format"))
-    refuse("{}: not a data set of images (no attribute \"format\"); make one with 'trireme pack images'", path);
-  if (const std::string format = hdf5::read_string(file.file, "format"); format != image_format)
-    refuse("{}: format is \"{}\", expected \"{}\"", path, format, image_format);
-  if (const auto version = hdf5::read_number<std::int32_t>(file.file, "version"); version != image_format_version)
-    refuse("{}: format version {}, but this program reads version {}", path, version, image_format_version);
-}
-
 template <typename T>
-std::vector<T> read_column(const File& file, const std::string& name) {
+std::vector<T> read_column(const ImageFile& file, const std::string& name) {
   const hdf5::Handle column = hdf5::open_object(file.file, name);
   const Shape shape = hdf5::stored_shape_of(column);
   if (shape.rank() != 1 || !hdf5::has_type(column, H5T_INTEGER, sizeof(T)))
@@ -44,7 +35,7 @@ std::vector<T> read_column(const File& file, const std::string& name) {
   return values;
 }
 
-void read_classes(File& file) {
+void read_classes(ImageFile& file) {
   const hdf5::Handle group = hdf5::open_object(file.file, "tokenizer");
   file.classes = {.kind = hdf5::read_string(group, "kind"),
                   .vocabulary = hdf5::read_number<std::int32_t>(group, "vocabulary"),
@@ -57,7 +48,7 @@ void read_classes(File& file) {
 }
 
 /// Offsets go up from 0 to the end, raw images are all of their size, labels are classes.
-void check_contents(const File& file, std::uint64_t bytes) {
+void check_contents(const ImageFile& file, std::uint64_t bytes) {
   const std::string path = file.path.string();
   if (file.ends.size() != file.labels.size() + 1 || file.labels.empty())
     refuse("{}: damaged: {} offsets and {} labels, expected one more of the former, and an image at least", path,
@@ -73,8 +64,8 @@ void check_contents(const File& file, std::uint64_t bytes) {
       refuse("{}: image {} is of class {}, but there are {}", path, i, file.labels[i], file.classes.vocabulary);
 }
 
-void read_contents(File& file) {
-  check_format(file);
+void read_contents(ImageFile& file) {
+  expect_format(file.file, file.path, {image_format, "images", "images", image_format_version, image_format_version});
   read_classes(file);
   file.height = hdf5::read_number<std::int32_t>(file.file, "height");
   file.width = hdf5::read_number<std::int32_t>(file.file, "width");
@@ -90,8 +81,8 @@ void read_contents(File& file) {
   check_contents(file, static_cast<std::uint64_t>(bytes[0]));
 }
 
-File open_checked(const std::filesystem::path& path) {
-  File file{.path = path, .file = hdf5::open_file(path)};
+ImageFile open_checked(const std::filesystem::path& path) {
+  ImageFile file{.path = path, .file = hdf5::open_file(path)};
   try {
     read_contents(file);
   } catch (const Error& error) {
@@ -127,14 +118,12 @@ std::vector<std::string> class_names_of(const TokenizerBlob& classes) {
 }
 
 struct ImageDataset::State {
-  std::vector<File> files;
+  std::vector<ImageFile> files;
   std::int64_t images = 0;
 
-  const File& file_of(std::int64_t image) const {
+  const ImageFile& file_of(std::int64_t image) const {
     if (image < 0 || image >= images) fail("image {} of {}", image, images);
-    const auto after = std::upper_bound(files.begin(), files.end(), image,
-                                        [](std::int64_t place, const File& file) { return place < file.first; });
-    return *(after - 1);
+    return trireme::file_of(files, image);
   }
 };
 
@@ -142,9 +131,9 @@ ImageDataset::ImageDataset(const std::vector<std::filesystem::path>& files) : st
   if (files.empty()) refuse("a data set of no files");
   for (const auto& path : files) {
     const Activity activity("opening", path.native());
-    File file = open_checked(path);
+    ImageFile file = open_checked(path);
     if (!state_->files.empty()) {
-      const File& first = state_->files.front();
+      const ImageFile& first = state_->files.front();
       if (file.classes.kind != first.classes.kind || file.classes.model != first.classes.model)
         refuse("{}: its {} {} are not those of {} ({} {}); pack them together", path.string(), file.classes.vocabulary,
                file.classes.kind, first.path.string(), first.classes.vocabulary, first.classes.kind);
@@ -161,17 +150,17 @@ const TokenizerBlob& ImageDataset::classes() const { return state_->files.front(
 int ImageDataset::channels() const { return channels_of(classes(), state_->files.front().path.string()); }
 
 std::int32_t ImageDataset::label(std::int64_t image) const {
-  const File& file = state_->file_of(image);
+  const ImageFile& file = state_->file_of(image);
   return static_cast<std::int32_t>(file.labels[static_cast<std::size_t>(image - file.first)]);
 }
 
 std::string ImageDataset::name(std::int64_t image) const {
-  const File& file = state_->file_of(image);
+  const ImageFile& file = state_->file_of(image);
   return fmt::format("{}: image {}", file.path.string(), image - file.first);
 }
 
 void ImageDataset::read(std::int64_t image, std::vector<std::byte>& bytes) const {
-  const File& file = state_->file_of(image);
+  const ImageFile& file = state_->file_of(image);
   const auto at = static_cast<std::size_t>(image - file.first);
   const auto begin = static_cast<std::int64_t>(file.ends[at]);
   const auto count = static_cast<std::int64_t>(file.ends[at + 1]) - begin;
@@ -181,7 +170,7 @@ void ImageDataset::read(std::int64_t image, std::vector<std::byte>& bytes) const
 }
 
 ImageHeader ImageDataset::raw_size(std::int64_t image) const {
-  const File& file = state_->file_of(image);
+  const ImageFile& file = state_->file_of(image);
   return {.width = file.width, .height = file.height};
 }
 

@@ -19,9 +19,9 @@ constexpr double centre_share = 0.875;
 constexpr int crop_tries = 10;
 
 /// Random numbers of one sample.
-class Draws {
+class AugmentationDraws {
  public:
-  Draws(std::uint64_t seed, std::int64_t sample)
+  AugmentationDraws(std::uint64_t seed, std::int64_t sample)
       : seed_(seed), group_(static_cast<std::uint64_t>(sample) * groups_a_sample) {}
   /// In [low, high).
   double uniform(double low, double high) {
@@ -43,7 +43,7 @@ ImageBox middle_square(const ImageHeader& size, double share) {
 }
 
 /// A box of a random share of the area and of a random shape, 3:4 to 4:3, where one fits; else the middle.
-ImageBox random_box(const ImageHeader& size, double smallest_area, Draws& draws) {
+ImageBox random_box(const ImageHeader& size, double smallest_area, AugmentationDraws& draws) {
   for (int i = 0; i < crop_tries; ++i) {
     const double area = draws.uniform(smallest_area, 1.0) * size.width * size.height;
     const double shape = std::exp(draws.uniform(-std::log(4.0 / 3.0), std::log(4.0 / 3.0)));
@@ -90,7 +90,7 @@ float grey_of(const float* pixel, int channels) {
 
 /// Brightness, contrast and saturation, in this order: each value moves away from, or towards, black, the image's mean
 /// grey, and its pixel's grey.
-void jitter(std::span<float> pixels, int channels, double share, Draws& draws) {
+void jitter(std::span<float> pixels, int channels, double share, AugmentationDraws& draws) {
   const auto factor = [&] { return static_cast<float>(draws.uniform(std::max(0.0, 1 - share), 1 + share)); };
   const float brightness = factor();
   const float contrast = factor();
@@ -159,7 +159,7 @@ void ImageSource::draw(std::int64_t image, std::int64_t place, std::span<float> 
   const std::string name = raw ? std::string() : dataset_->name(image);
   if (!raw) header = read_image_header(bytes, name);
 
-  Draws draws(options_.seed, place);
+  AugmentationDraws draws(options_.seed, place);
   const Augmentation& change = augmentation_;
   const bool resized = change.crop == CropKind::resized;
   ImageBox box = options_.training && resized ? random_box(header, change.smallest_area, draws)

@@ -4,13 +4,14 @@
 
 #include "io/hdf5.h"
 #include "io/lines/key_set.h"
+#include "io/packed_file.h"
 #include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
 namespace {
 
-struct File {
+struct LineFile {
   std::filesystem::path path;
   hdf5::Handle file, pixels, labels;
   int height = 0;
@@ -20,18 +21,8 @@ struct File {
   std::int64_t lines() const { return static_cast<std::int64_t>(ends.size()) - 1; }
 };
 
-void check_format(const File& file) {
-  const std::string path = file.path.string();
-  if (!hdf5::has_attribute(file.file, "format"))
-    refuse("{}: not a data set of text lines (no attribute \"format\"); make one with 'trireme pack ocr'", path);
-  if (const std::string format = hdf5::read_string(file.file, "format"); format != line_format)
-    refuse("{}: format is \"{}\", expected \"{}\"", path, format, line_format);
-  if (const auto version = hdf5::read_number<std::int32_t>(file.file, "version"); version != line_format_version)
-    refuse("{}: format version {}, but this program reads version {}", path, version, line_format_version);
-}
-
 /// Opens a column of numbers of `bytes` bytes; returns its length.
-std::int64_t open_column(File& file, const std::string& name, std::size_t bytes, hdf5::Handle& column) {
+std::int64_t open_column(LineFile& file, const std::string& name, std::size_t bytes, hdf5::Handle& column) {
   column = hdf5::open_object(file.file, name);
   const Shape shape = hdf5::stored_shape_of(column);
   if (shape.rank() != 1 || !hdf5::has_type(column, H5T_INTEGER, bytes))
@@ -40,7 +31,7 @@ std::int64_t open_column(File& file, const std::string& name, std::size_t bytes,
 }
 
 /// Offsets that go up from 0 to `total`, in steps of a multiple of `unit`, at most `longest`.
-std::vector<std::uint64_t> read_ends(File& file, const std::string& name, std::int64_t total, std::uint64_t unit,
+std::vector<std::uint64_t> read_ends(LineFile& file, const std::string& name, std::int64_t total, std::uint64_t unit,
                                      std::uint64_t longest) {
   hdf5::Handle column;
   const std::int64_t count = open_column(file, name, 8, column);
@@ -55,8 +46,8 @@ std::vector<std::uint64_t> read_ends(File& file, const std::string& name, std::i
   return ends;
 }
 
-void read_contents(File& file) {
-  check_format(file);
+void read_contents(LineFile& file) {
+  expect_format(file.file, file.path, {line_format, "text lines", "ocr", line_format_version, line_format_version});
   file.height = hdf5::read_number<std::int32_t>(file.file, "height");
   if (file.height < 1 || file.height > 4096)
     refuse("{}: damaged: lines of {} pixels height", file.path.string(), file.height);
@@ -77,8 +68,8 @@ void read_contents(File& file) {
            file.lines(), file.label_ends.size() - 1);
 }
 
-File open_checked(const std::filesystem::path& path) {
-  File file{.path = path, .file = hdf5::open_file(path)};
+LineFile open_checked(const std::filesystem::path& path) {
+  LineFile file{.path = path, .file = hdf5::open_file(path)};
   try {
     read_contents(file);
   } catch (const Error& error) {
@@ -91,23 +82,17 @@ File open_checked(const std::filesystem::path& path) {
 }  // namespace
 
 struct LineDataset::State {
-  std::vector<File> files;
+  std::vector<LineFile> files;
   std::int64_t lines = 0;
-
-  const File& file_of(std::int64_t line) const {
-    const auto after = std::upper_bound(files.begin(), files.end(), line,
-                                        [](std::int64_t number, const File& file) { return number < file.first; });
-    return *(after - 1);
-  }
 };
 
 LineDataset::LineDataset(const std::vector<std::filesystem::path>& files) : state_(std::make_unique<State>()) {
   if (files.empty()) refuse("a data set of no files");
   for (const auto& path : files) {
     const Activity activity("opening", path.native());
-    File file = open_checked(path);
+    LineFile file = open_checked(path);
     if (!state_->files.empty()) {
-      const File& model = state_->files.front();
+      const LineFile& model = state_->files.front();
       if (file.tokenizer.model != model.tokenizer.model || file.height != model.height)
         refuse("{}: lines of {} pixels with {} classes, those of {} have {} and {}: pack them with one key set",
                path.string(), file.height, file.tokenizer.vocabulary, model.path.string(), model.height,
@@ -125,13 +110,13 @@ int LineDataset::height() const { return state_->files.front().height; }
 const TokenizerBlob& LineDataset::tokenizer() const { return state_->files.front().tokenizer; }
 
 int LineDataset::width(std::int64_t line) const {
-  const File& file = state_->file_of(line);
+  const LineFile& file = file_of(state_->files, line);
   const auto at = static_cast<std::size_t>(line - file.first);
   return static_cast<int>((file.ends[at + 1] - file.ends[at]) / static_cast<std::uint64_t>(file.height));
 }
 
 int LineDataset::labels(std::int64_t line) const {
-  const File& file = state_->file_of(line);
+  const LineFile& file = file_of(state_->files, line);
   const auto at = static_cast<std::size_t>(line - file.first);
   return static_cast<int>(file.label_ends[at + 1] - file.label_ends[at]);
 }
@@ -143,7 +128,7 @@ std::string LineDataset::name() const {
 
 void LineDataset::read(std::int64_t line, Line& out) {
   if (line < 0 || line >= state_->lines) fail("{}: line {} of {}", name(), line, state_->lines);
-  const File& file = state_->file_of(line);
+  const LineFile& file = file_of(state_->files, line);
   const Activity activity("reading line", file.path.native(), line - file.first);
   const auto at = static_cast<std::size_t>(line - file.first);
   out.width = width(line);
