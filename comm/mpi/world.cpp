@@ -13,6 +13,7 @@
 #include "comm/mpi/checked.h"
 #include "comm/mpi/communicator.h"
 #include "comm/mpi/cores.h"
+#include "comm/mpi/plugins.h"
 #include "comm/mpi/shared_memory.h"
 #include "comm/self_communicator.h"
 #include "kernels/activity.h"
@@ -26,6 +27,7 @@ struct MpiSession {
   MpiSession(int* argc, char*** argv) {
     int provided = 0;
     TRIREME_MPI("world", MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
+    keep_plugins();
     if (provided < MPI_THREAD_FUNNELED) fail("this MPI cannot be used by a process with threads");
     // Communicators made from these inherit it.
     for (MPI_Comm comm : {MPI_COMM_WORLD, MPI_COMM_SELF})
