@@ -71,7 +71,7 @@ void check_extras(TokenFile& file) {
     refuse("{}: /labels should be int32 [{}]", path, expected);
 }
 
-TokenFile open_checked(const std::filesystem::path& path) {
+TokenFile open_token_file(const std::filesystem::path& path) {
   TokenFile file;
   file.path = path;
   file.file = hdf5::open_file(path);
@@ -130,7 +130,7 @@ TokenDataset::TokenDataset(const std::vector<std::filesystem::path>& files) : st
   if (files.empty()) refuse("a data set of no files");
   for (const auto& path : files) {
     const Activity activity("opening", path.native());
-    TokenFile file = open_checked(path);
+    TokenFile file = open_token_file(path);
     if (!state_->files.empty()) {
       const TokenFile& model = state_->files.front();
       if (!same_tokenizer(file.tokenizer, model.tokenizer)) {

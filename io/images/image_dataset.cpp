@@ -64,7 +64,7 @@ void check_contents(const ImageFile& file, std::uint64_t bytes) {
       refuse("{}: image {} is of class {}, but there are {}", path, i, file.labels[i], file.classes.vocabulary);
 }
 
-void read_contents(ImageFile& file) {
+void read_image_contents(ImageFile& file) {
   expect_format(file.file, file.path, {image_format, "images", "images", image_format_version, image_format_version});
   read_classes(file);
   file.height = hdf5::read_number<std::int32_t>(file.file, "height");
@@ -81,10 +81,10 @@ void read_contents(ImageFile& file) {
   check_contents(file, static_cast<std::uint64_t>(bytes[0]));
 }
 
-ImageFile open_checked(const std::filesystem::path& path) {
+ImageFile open_image_file(const std::filesystem::path& path) {
   ImageFile file{.path = path, .file = hdf5::open_file(path)};
   try {
-    read_contents(file);
+    read_image_contents(file);
   } catch (const Error& error) {
     if (error.status() == ExitStatus::invalid_input) throw;
     refuse("{}: damaged: {}", path.string(), error.what());
@@ -131,7 +131,7 @@ ImageDataset::ImageDataset(const std::vector<std::filesystem::path>& files) : st
   if (files.empty()) refuse("a data set of no files");
   for (const auto& path : files) {
     const Activity activity("opening", path.native());
-    ImageFile file = open_checked(path);
+    ImageFile file = open_image_file(path);
     if (!state_->files.empty()) {
       const ImageFile& first = state_->files.front();
       if (file.classes.kind != first.classes.kind || file.classes.model != first.classes.model)

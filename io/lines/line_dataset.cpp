@@ -46,7 +46,7 @@ std::vector<std::uint64_t> read_ends(LineFile& file, const std::string& name, st
   return ends;
 }
 
-void read_contents(LineFile& file) {
+void read_line_contents(LineFile& file) {
   expect_format(file.file, file.path, {line_format, "text lines", "ocr", line_format_version, line_format_version});
   file.height = hdf5::read_number<std::int32_t>(file.file, "height");
   if (file.height < 1 || file.height > 4096)
@@ -68,10 +68,10 @@ void read_contents(LineFile& file) {
            file.lines(), file.label_ends.size() - 1);
 }
 
-LineFile open_checked(const std::filesystem::path& path) {
+LineFile open_line_file(const std::filesystem::path& path) {
   LineFile file{.path = path, .file = hdf5::open_file(path)};
   try {
-    read_contents(file);
+    read_line_contents(file);
   } catch (const Error& error) {
     if (error.status() == ExitStatus::invalid_input) throw;
     refuse("{}: damaged: {}", path.string(), error.what());
@@ -90,7 +90,7 @@ LineDataset::LineDataset(const std::vector<std::filesystem::path>& files) : stat
   if (files.empty()) refuse("a data set of no files");
   for (const auto& path : files) {
     const Activity activity("opening", path.native());
-    LineFile file = open_checked(path);
+    LineFile file = open_line_file(path);
     if (!state_->files.empty()) {
       const LineFile& model = state_->files.front();
       if (file.tokenizer.model != model.tokenizer.model || file.height != model.height)
