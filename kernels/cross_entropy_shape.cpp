@@ -7,7 +7,8 @@ namespace trireme {
 namespace {
 
 void expect_smoothing(const LabelSmoothing& smoothing) {
-  if (!(smoothing.amount >= 0.0F && smoothing.amount < 1.0F) || smoothing.classes < 1)
+  const bool is_share = smoothing.amount >= 0.0F && smoothing.amount < 1.0F;  // not a number is none
+  if (!is_share || smoothing.classes < 1)
     fail("cross_entropy smoothing {} over {} classes; expected at least 0, less than 1", smoothing.amount,
          smoothing.classes);
 }
