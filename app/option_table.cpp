@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "app/edit_distance.h"
-#include "app/monitor/server.h"
+#include "app/monitor/listen_address.h"
 #include "app/section_table.h"
 #include "app/workload.h"
 

@@ -1,12 +1,10 @@
 #include "app/monitor/server.h"
 
-#include <arpa/inet.h>
 #include <civetweb.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <charconv>
 #include <exception>
 #include <string_view>
 
@@ -19,13 +17,6 @@ constexpr std::array<const char*, 10> names = {"num_threads",       "2",    "req
                                                "linger_timeout_ms", "1000", "enable_directory_listing", "no",
                                                "listening_ports"};
 
-bool is_address(std::string_view host) {
-  std::array<unsigned char, sizeof(in6_addr)> bytes{};
-  const bool brackets = host.size() > 2 && host.front() == '[' && host.back() == ']';
-  const std::string bare(brackets ? host.substr(1, host.size() - 2) : host);
-  return inet_pton(brackets ? AF_INET6 : AF_INET, bare.c_str(), bytes.data()) == 1;
-}
-
 /// False where the other side, or the server's end, cut it short.
 bool send(mg_connection* connection, const Answer& answer, bool with_body) {
   std::string text = fmt::format(
@@ -37,21 +28,6 @@ bool send(mg_connection* connection, const Answer& answer, bool with_body) {
 }
 
 }  // namespace
-
-bool read_address(const std::string& text, ListenAddress& address) {
-  ListenAddress found;
-  std::string port = text;
-  if (const auto colon = text.rfind(':'); colon != std::string::npos) {
-    found.host = text.substr(0, colon);
-    port = text.substr(colon + 1);
-    if (!is_address(found.host)) return false;
-  }
-  const char* end = port.data() + port.size();
-  const auto result = std::from_chars(port.data(), end, found.port);
-  if (result.ec != std::errc{} || result.ptr != end || found.port < 0 || found.port > 65535) return false;
-  address = found;
-  return true;
-}
 
 struct HttpServer::State {
   std::vector<Page> pages;
