@@ -99,11 +99,13 @@ void prepare_stacks() {
 }
 
 std::string stack_of(pid_t thread) {
+  const char* const ended = "  (the thread has ended)\n";
   wanted = thread;
-  if (tgkill(getpid(), thread, SIGUSR2) != 0) return "  (the thread has ended)\n";
+  if (tgkill(getpid(), thread, SIGUSR2) != 0) return ended;
   // A handler that has begun when the time is up ends soon.
   if (!wait_for_frames() && (wanted.exchange(0) == thread || !wait_for_frames())) {
     const std::string trouble = trouble_at(fmt::format("self/task/{}", thread));
+    if (trouble == "has ended") return ended;  // it took the signal with it: it was joined, but not gone
     return fmt::format("  (the thread does not answer{}{})\n", trouble.empty() ? "" : ": it ", trouble);
   }
   std::string text;
