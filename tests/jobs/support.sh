@@ -65,8 +65,8 @@ END
 
 steps_done() { if [ -e "$folder/metrics.jsonl" ]; then wc -l <"$folder/metrics.jsonl"; else echo 0; fi; }
 has_done() { [ "$(steps_done)" -ge "$1" ]; }
-newest_checkpoint() { find "$folder/checkpoints" -maxdepth 1 -name 'step-????????' | sort | tail -n 1 | sed 's/.*step-0*//'; }
-has_saved_after() { [ "$(newest_checkpoint)" -gt "$1" ]; }
+newest_checkpoint() { find "$folder/checkpoints" -maxdepth 1 -name 'step-????????' 2>/dev/null | sort | tail -n 1 | sed 's/.*step-0*//'; }
+has_saved_after() { [ "0$(newest_checkpoint)" -gt "$1" ]; }
 
 # expect_whole_run STEPS: the metrics tell each step exactly once, in order.
 expect_whole_run() {
