@@ -7,10 +7,10 @@
 #include <optional>
 #include <vector>
 
+#include "app/feed.h"
 #include "app/metrics.h"
 #include "app/session.h"
 #include "app/workload.h"
-#include "io/loader.h"
 #include "model/optim/gradient_reducer.h"
 #include "model/optim/learning_rate.h"
 #include "model/optim/optimizer.h"
@@ -51,9 +51,9 @@ class Trainer {
 
  private:
   /// Forward and backward passes, and the gradients' sums over the ranks; leaves loss and squared norm in totals_.
-  void accumulate();
+  void accumulate(const std::vector<Microbatch>& microbatches);
   /// The same, as a recording once it has run.
-  void accumulate_or_replay();
+  void accumulate_or_replay(const std::vector<Microbatch>& microbatches);
   /// Sums metrics, squared gradient norm and votes over the world. Returns what the gradients have to be multiplied by
   /// because a step had fewer or more targets than expected.
   double agree(StepResult& result, const Votes& votes);
@@ -61,14 +61,13 @@ class Trainer {
   Session& session_;
   LearningRateSchedule learning_rate_;
   std::shared_ptr<Source> source_;
-  Loader loader_;
+  Feed feed_;
   PipelineExecutor executor_;
   GradientReducer reducer_;
   std::unique_ptr<Optimizer> optimizer_;
-  std::vector<Microbatch> microbatches_;  ///< of the step; in the same memory in every step
-  double expected_targets_;               ///< of a step, over all ranks
-  std::int64_t metrics_;                  ///< how many the last block returns
-  Tensor totals_;                         ///< f64 [2 metrics + 1]: sums and counts, squared gradient norm
+  double expected_targets_;  ///< of a step, over all ranks
+  std::int64_t metrics_;     ///< how many the last block returns
+  Tensor totals_;            ///< f64 [2 metrics + 1]: sums and counts, squared gradient norm
   MemoryPool host_memory_{make_host_memory()};
   Tensor sums_;  ///< f64 [2 metrics + 4], on the host: the same over the world, and the votes
   std::int64_t step_;

@@ -1,4 +1,4 @@
-// Samples of image classifiers: decoded, cut, resized, changed at random in training, and normalised.
+// Samples of image classifiers: decoded, cut, resized and changed at random in training.
 #pragma once
 
 #include <memory>
@@ -22,7 +22,7 @@ struct Augmentation {
   double colour_jitter = 0;  ///< brightness, contrast and saturation change by up to this share
 };
 
-/// Fields: image f32 [size, size, channels], normalised; class i32, -1 where nothing counts.
+/// Fields: image u8 [size, size, channels], which the model normalises; class i32, -1 where nothing counts.
 ///
 /// In training, sample s of the run is the image that SampleOrder(seed) puts at place s, and its changes are drawn from
 /// Philox by seed and s: the same whatever the number of threads and ranks. An evaluation takes the middle square, with
@@ -38,7 +38,7 @@ class ImageSource final : public Source {
   void read(std::int64_t batch, std::int64_t index, std::span<std::byte* const> fields) override;
 
  private:
-  void draw(std::int64_t image, std::int64_t place, std::span<float> out) const;
+  void draw(std::int64_t image, std::int64_t place, std::span<std::uint8_t> out) const;
 
   std::shared_ptr<const ImageDataset> dataset_;
   int size_, channels_;

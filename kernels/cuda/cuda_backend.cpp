@@ -92,8 +92,12 @@ void CudaBackend::synchronize() {
 }
 
 void CudaBackend::upload(const void* host, Tensor device) {
-  // Whatever still reads the tensor's memory comes first, whatever is enqueued from now on sees the new elements.
+  // Whatever still reads the tensor's memory comes first.
   cuda::order(state_->compute.get(), state_->copy.get(), state_->order_event.get());
+  upload_beside(host, std::move(device));
+}
+
+void CudaBackend::upload_beside(const void* host, Tensor device) {
   for (std::size_t at = 0; at < device.bytes(); at += StagingSlot::bytes) {
     const std::size_t bytes = std::min(StagingSlot::bytes, device.bytes() - at);
     StagingSlot& slot = state_->next_slot();

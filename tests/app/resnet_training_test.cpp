@@ -80,6 +80,16 @@ TEST_F(ResnetTraining, SynchronisedNormsMakeOneBatchOfTheRanks) {
   expect_close(train({2, 1, 2}, 6, "four", sync + " --train.micro_batch=4"), wanted);
 }
 
+TEST_F(ResnetTraining, LayerwiseStepsAreTheSameOnEveryLayout) {
+  for (const std::string name : {"lars", "lamb"}) {
+    const std::string more =
+        "--optimizer.name=" + name + " --optimizer.learning_rate=" + (name == "lars" ? "5" : "0.01");
+    const auto wanted = train({1, 1, 1}, 4, name + "_one", more);
+    ASSERT_EQ(wanted.size(), 4U);
+    expect_close(train({2, 1, 2}, 4, name + "_four", more), wanted);
+  }
+}
+
 TEST_F(ResnetTraining, RestartIsBitIdenticalAndEvaluationIsExact) {
   const Layout layout{2, 1, 2};
   const auto wanted = train(layout, 10, "at_once");
@@ -116,6 +126,8 @@ TEST_F(ResnetTraining, RefusesWhatContradictsTheData) {
             std::string::npos);
   EXPECT_NE(refused("--model.arch=gpt").find("trireme-images"), std::string::npos);
   EXPECT_NE(refused("--model.depth=20").find("model.depth=20"), std::string::npos);
+  EXPECT_NE(refused("--parallel.tensor=2").find("parallel.tensor = 2: this model has no matrices that ranks share"),
+            std::string::npos);
 }
 
 }  // namespace
