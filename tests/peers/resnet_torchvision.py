@@ -45,7 +45,7 @@ def write(folder, depth):
                 continue
             # Norms that do something, with logits of a usual size.
             if value.dim() == 1 and not name.startswith("fc"):
-                value.copy_(torch.rand_like(value) * 0.4 + (0.8 if name.endswith(("weight", "var")) else -0.2))
+                value.copy_(torch.rand_like(value) * 0.4 + (0.8 if name.endswith("var") else 0.6 if name.endswith("weight") else -0.2))
             # Filters: [outputs, channels, rows, columns] there, channels last here.
             ours = value.permute(0, 2, 3, 1) if value.dim() == 4 else value
             ours.contiguous().numpy().tofile(folder / our_name(name))
