@@ -111,7 +111,7 @@ TEST_F(ResnetTraining, RestartIsBitIdenticalAndEvaluationIsExact) {
   EXPECT_EQ(evaluate(2, 10, 5), all);
 }
 
-TEST_F(ResnetTraining, LongItLearns) {
+TEST_F(ResnetTraining, ItLearns) {
   const auto lines = train({1, 1, 1}, 60, "learns", "--model.depth=10 --train.micro_batch=8");
   EXPECT_LT(lines.back()["loss"].get<double>(), 0.7 * lines.front()["loss"].get<double>());
 }
