@@ -13,16 +13,18 @@
 #   --longest-back-off=300
 #   --host-timeout=60    seconds after which a host that does not answer in mid-run counts as gone
 #   --ssh-timeout=10     seconds in which a host must accept a connection before a start
-#   --look-every=30      seconds between looks at hosts that are listed, but not used; 0: only at restarts
+#   --look-every=30      seconds between looks at hosts that are listed, but not used; 0: only when the file changes
 #
 # Hosts come and go while the job runs. It saves, and starts again on those that are listed and answer,
 # - when one of its hosts is not listed any more, or with other slots;
 # - when one that is listed and not used answers: at once where it has not been used yet; else, so that a host which
 #   keeps failing does not keep the others from their work, once this attempt has made a checkpoint;
 # - when one is about to go, as jobs/kubernetes/base/leave.sh tells: it has saved by then.
-# To use an added host at once, list it; to take one away without losing a step, take it off the list. SIGTERM or Ctrl-C saves and stops; a second one
-# stops at once. Ends with 0: done; 1: gave up; 2: wrong input, which no restart mends; 75: stopped with everything
-# saved, the same command goes on. One line an event goes to stderr, amid what the ranks say.
+# So listing a host is how to have it used at once, and taking it off the list how to have it back without losing a step.
+#
+# SIGTERM or Ctrl-C saves and stops; a second one stops at once. Ends with 0: done; 1: gave up; 2: wrong input, which no
+# restart mends; 75: stopped with everything saved, the same command goes on. One line an event goes to stderr, amid
+# what the ranks say.
 #
 # No two jobs may write the same checkpoints. After a failure every host that answers has what is left of the job
 # killed, by the mark that its environment bears. On a host that does not answer, Open MPI's daemon loses its
@@ -75,6 +77,7 @@ done
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 mark=$(hostname)-$$-$(date +%s)
+left="grep -lzxsF TRIREME_RUN=$mark /proc/[0-9]*/environ | cut -d/ -f3" # processes of the job on a host
 # shellcheck disable=SC2016  # awk's, not the shell's
 slots_of='NF && $1 !~ /^#/ {
   slots = 1
@@ -164,8 +167,8 @@ find_layout() {
   step=${text##*step }
 }
 
-# one_answers HOST...: whether one of them can start ranks, and may do so now. Their order is that of the host file.
-one_answers() {
+# answering HOST...: those that can start ranks now.
+answering() {
   local host
   rm -f "$scratch"/look-*
   for host in "$@"; do
@@ -173,32 +176,33 @@ one_answers() {
   done
   wait
   for host in "$@"; do
-    [ -e "$scratch/look-$host" ] || continue
-    [ -e "$scratch/used-$host" ] || return 0
-    (find_layout 1 2>/dev/null && [ "$step" -gt "$begun" ]) && return 0
+    if [ -e "$scratch/look-$host" ]; then echo "$host"; fi
   done
-  return 1
 }
 
-# Tells a job to save and stop when it is to go on on other hosts.
+# Has a job save and stop when it is to go on on other hosts. A host that was taken off the list and does not answer has
+# gone by itself: the job is saving already, or fails.
 follow_hosts() {
-  local now before='' used new looked=$SECONDS begun=$step
+  local now before='' used gone new host due='' looked=0 begun=$step
   used=$(sort "$scratch/hosts")
-  while sleep 1 && kill -0 "$1" 2>/dev/null; do
+  while [ -z "$due" ] && sleep 1 && kill -0 "$1" 2>/dev/null; do
     now=$(listed_now | sed 's/ / slots=/' | sort) || continue
-    [ -n "$now" ] && [[ $now != *'?'* ]] || continue
-    if [ -z "$(comm -13 <(echo "$now") <(echo "$used"))" ]; then
-      new=$(comm -23 <(echo "$now") <(echo "$used") | cut -d' ' -f1)
-      [ -n "$new" ] && [ "$look_every" -gt 0 ] || continue
-      [ "$now" != "$before" ] || [ $((SECONDS - looked)) -ge "$look_every" ] || continue
-      before=$now looked=$SECONDS
-      # shellcheck disable=SC2086  # names of hosts
-      one_answers $new || continue
-    fi
-    touch "$scratch/resized"
-    kill -TERM "$1" 2>/dev/null || true
-    return
+    if [ -z "$now" ] || [[ $now == *'?'* ]]; then continue; fi
+    gone=$(comm -13 <(echo "$now") <(echo "$used") | cut -d' ' -f1)
+    new=$(comm -23 <(echo "$now") <(echo "$used") | cut -d' ' -f1)
+    if [ "$now" = "$before" ] && { [ "$look_every" -eq 0 ] || [ $((SECONDS - looked)) -lt "$look_every" ]; }; then continue; fi
+    before=$now looked=$SECONDS
+    # shellcheck disable=SC2086  # names have no blanks
+    for host in $(answering $gone $new); do
+      if grep -qxF "$host" <<<"$gone" || [ ! -e "$scratch/used-$host" ] ||
+        (find_layout 1 2>/dev/null && [ "$step" -gt "$begun" ]); then due=1; fi
+    done
+    # Ranks that are still being started could not save.
+    if [ -n "$due" ] && ! on "${used%% *}" "$left | grep -q ." >/dev/null 2>&1; then due='' before=''; fi
   done
+  [ -n "$due" ] || return 0
+  touch "$scratch/resized"
+  kill -TERM "$1" 2>/dev/null || true
 }
 
 # Whether a host of the job that has ended cannot be used any more. Finds the hosts.
@@ -242,7 +246,6 @@ run_job() {
 # Sees to it that nothing of the failed job is left before another may start: see above.
 end_leftovers() {
   local ended=$SECONDS host silent=''
-  local left="grep -lzxsF TRIREME_RUN=$mark /proc/[0-9]*/environ | cut -d/ -f3"
   for_all "while left=\$($left) && [ -n \"\$left\" ]; do kill -KILL \$left; sleep 0.1; done"
   for host in "${all_hosts[@]}"; do
     if [ -z "${answers[$host]}" ] && { [ -z "$hosts" ] || grep -q "^$host " "$scratch/hosts"; }; then silent+="${silent:+, }$host"; fi
@@ -256,6 +259,16 @@ pause() {
   [ "$1" -gt 0 ] && [ "$stopping" -eq 0 ] || return 0
   sleep "$1" &
   wait $! || kill $! 2>/dev/null || true
+}
+
+# After a job: whether it ended only to go on on other hosts.
+goes_on_elsewhere() {
+  [ $stopping -eq 0 ] || return 1
+  case $status in
+    75) [ -e "$scratch/resized" ] || a_host_left ;;
+    138) [ -e "$scratch/resized" ] && end_leftovers ;; # SIGUSR1 came before a rank could take it
+    *) return 1 ;;
+  esac
 }
 
 job='' follower='' stopping=0
@@ -287,7 +300,7 @@ while :; do
     [ $stopping -eq 0 ] || finish 75 "stopped between two attempts; the newest checkpoint is of step $step"
     say "attempt $attempt: $start of $ranks ranks on $where, from step $step: $layout"
     run_job
-    if [ "$status" -eq 75 ] && [ $stopping -eq 0 ] && { [ -e "$scratch/resized" ] || a_host_left; }; then
+    if goes_on_elsewhere; then
       say "attempt $attempt: saved, to go on with the hosts that $hosts lists and that answer"
       continue
     fi

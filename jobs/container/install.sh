@@ -10,8 +10,8 @@ fail() { echo "container/install.sh: $1" >&2 && exit 1; }
 # Open MPI's launcher, and what Kubernetes' MPI operator starts ranks with.
 launchers=(openmpi-bin openssh-client openssh-server procps)
 
-# Packages as of a day (20251115T000000Z), where SNAPSHOT names one; else as the base's archive has them now. NVIDIA's own
-# archive, of which nothing is installed, keeps no days.
+# Packages as of a day (20251115T000000Z), where SNAPSHOT names one; else as the base's archive has them now. NVIDIA's
+# own archive, of which nothing is installed, keeps no days.
 use_snapshot() {
   [ -n "${SNAPSHOT:-}" ] || return 0
   local archive suite

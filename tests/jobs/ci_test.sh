@@ -10,8 +10,8 @@ stage() { "$root/jobs/ci/$1.sh" >"$log" 2>&1; }
 # pipeline PARAMETER=VALUE...: what Jenkins would do. 77: without Groovy nothing reads its file.
 pipeline() {
   local status=0
-  WORKSPACE=$folder BUILD_NUMBER=7 "$root/tests/jobs/pipeline.py" run IMAGE_TAG= CONFIGURATION="$folder/run.ini" RANKS=2 "$@" \
-    >"$log" 2>&1 || status=$?
+  WORKSPACE=$folder BUILD_NUMBER=7 "$root/tests/jobs/pipeline.py" run IMAGE_TAG= CONFIGURATION="$folder/run.ini" \
+    RANKS=2 "$@" >"$log" 2>&1 || status=$?
   if [ $status -eq 77 ]; then cat "$log" && exit 77; fi
   return $status
 }
@@ -88,5 +88,6 @@ END
 }
 
 prepare_run
-sed -i -e "s|^\[model\]|data.validation = $folder/train.h5\n[model]|" -e 's/^\[train\]/[train]\nsteps = 30/' "$folder/run.ini"
+sed -i -e "s|^\[model\]|data.validation = $folder/train.h5\n[model]|" -e 's/^\[train\]/[train]\nsteps = 30/' \
+  "$folder/run.ini"
 "$2"

@@ -1,5 +1,5 @@
-// pipeline.groovy JENKINSFILE...: prints, as a JSON list, what each holds, read by the language that Jenkins reads it with:
-// a list of statements [name, values, block or null], or a text that says what is more than a call or an assignment.
+// pipeline.groovy JENKINSFILE...: prints, as a JSON list, what each holds, read by the language that Jenkins reads it
+// with: a list of statements [name, values, block or null], or a text that says what is no call and no assignment.
 import groovy.json.JsonOutput
 import org.codehaus.groovy.ast.builder.AstBuilder
 import org.codehaus.groovy.ast.expr.*
@@ -12,7 +12,8 @@ class Other extends Exception {
 
 def value(expression) {
   switch (expression) {
-    case MapExpression: return expression.mapEntryExpressions.collectEntries { [it.keyExpression.text, value(it.valueExpression)] }
+    case MapExpression:
+      return expression.mapEntryExpressions.collectEntries { [it.keyExpression.text, value(it.valueExpression)] }
     case ConstantExpression: return expression.value
     case GStringExpression: return '"' + expression.text + '"'
     default: throw new Other(expression)
@@ -21,7 +22,7 @@ def value(expression) {
 
 def tree(BlockStatement block) {
   block.statements.collect { statement ->
-    if (!(statement instanceof ExpressionStatement) && !(statement instanceof ReturnStatement)) throw new Other(statement)
+    if (!(statement instanceof ExpressionStatement)) throw new Other(statement)
     def expression = statement.expression
     if (expression instanceof BinaryExpression && expression.operation.text == '=')
       return [expression.leftExpression.text, [value(expression.rightExpression)], null]

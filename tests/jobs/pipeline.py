@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""pipeline.py check | run [PARAMETER=VALUE...]: jobs/ci/Jenkinsfile without Jenkins, read by Groovy, as Jenkins reads it.
+"""pipeline.py check | run [PARAMETER=VALUE...]: jobs/ci/Jenkinsfile without Jenkins, read by Groovy, as Jenkins does.
 
 check   the stages call the scripts of jobs/ci, each script is called, nothing else is done, and every parameter reaches
         a script. Then the pipeline is changed in ways that break this, and the check fails where nobody notices.
@@ -158,8 +158,10 @@ def run(given):
             return 2
         parameters[name] = value
     known = {f"params.{name}": value for name, value in parameters.items()}
-    known.update({"env.WORKSPACE": os.environ.get("WORKSPACE", str(ROOT)), "env.BUILD_NUMBER": os.environ.get("BUILD_NUMBER", "1")})
-    told = {name: re.sub(r"\$(\w+\.\w+)", lambda match: known[match[1]], value.strip('"')) for name, value in environment.items()}
+    known["env.WORKSPACE"] = os.environ.get("WORKSPACE", str(ROOT))
+    known["env.BUILD_NUMBER"] = os.environ.get("BUILD_NUMBER", "1")
+    told = {name: re.sub(r"\$(\w+\.\w+)", lambda match: known[match[1]], value.strip('"'))
+            for name, value in environment.items()}
     for stage, script in stages:
         print(f"== {stage}: {script}", flush=True)
         status = subprocess.run(["sh", "-e", "-c", script], cwd=ROOT, env={**os.environ, **told}, check=False).returncode

@@ -24,7 +24,9 @@ base=$folder/image/jobs/kubernetes/base
 operator_lists() {
   local number
   mkdir -p "$folder/mpi"
-  for ((number = 0; number < $1; ++number)); do echo "trireme-worker-$number.trireme.trireme.svc slots=1"; done >"$folder/mpi/new"
+  for ((number = 0; number < $1; ++number)); do
+    echo "trireme-worker-$number.trireme.trireme.svc slots=1"
+  done >"$folder/mpi/new"
   mv "$folder/mpi/new" "$folder/mpi/hostfile"
 }
 
@@ -46,7 +48,9 @@ has_gone_on() { [ "$(steps_done)" -ge $(($1 + 10)) ]; }
 first_step_of() { sed -n "s/.*attempt $1: .* from step \([0-9]*\): .*/\1/p" "$log"; }
 # attempt NUMBER RANKS WORKERS: it has begun, where the one before had stopped: no step is lost.
 attempt() {
-  within 30 says "attempt $1: $2 of $2 ranks on $(sed 's/[0-9]/trireme-worker-&\.trireme\.trireme\.svc/g; s/ /, /g' <<<"$3"), from step "
+  local hosts
+  hosts=$(sed 's/[0-9]/trireme-worker-&\.trireme\.trireme\.svc/g; s/ /, /g' <<<"$3")
+  within 30 says "attempt $1: $2 of $2 ranks on $hosts, from step "
   within 30 has_gone_on "$(first_step_of "$1")"
 }
 losses() { sed 's/.*"loss":\([^,]*\),.*/\1/' "$1"; }
@@ -104,6 +108,22 @@ probes_tell_what_the_endpoints_tell() {
   within 2 is_not live
   grep -q '/healthz says 503' "$folder/probe" || fail "the probe says: $(cat "$folder/probe")"
   ! on host2 "$base/probe.sh" wrong >"$folder/probe" 2>&1 || fail "it took 'wrong'"
+}
+
+# expect_denied WORDS ARGUMENT OF SSH...
+expect_denied() {
+  ! on host1 ssh "${@:2}" >"$log" 2>&1 || fail "let in: ssh ${*:2}"
+  expect_says "$1"
+}
+
+a_worker_lets_in_only_the_jobs_key() {
+  local worker=trireme-worker-0.trireme.trireme.svc
+  [ "$(on host1 ssh $worker id -u)" = 10001 ] || fail "the job's key does not fit"
+  on host1 ssh-keygen -q -t ecdsa -N '' -f "$folder/other"
+  expect_denied 'Permission denied \(publickey\)' -i "$folder/other" -o IdentitiesOnly=yes $worker true
+  expect_denied 'Permission denied \(publickey\)' -o PubkeyAuthentication=no $worker true
+  expect_denied 'Permission denied \(publickey\)' -l root $worker true
+  expect_denied 'administratively prohibited' -o LogLevel=INFO -W 127.0.0.1:2222 $worker # no way through to elsewhere
 }
 
 prepare_run

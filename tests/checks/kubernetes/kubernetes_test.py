@@ -20,8 +20,8 @@ from guards import broken, guarded_parts, guards, unnoticed_removals
 from overlays import ROOT, build, job_of, overlays, templates
 
 SCHEMA = "1.28"
-# Fields of kubeflow.org/v2beta1 MPIJob, with what they may hold: the resource definition and the validation of mpi-operator
-# 0.8.2 (manifests/base/kubeflow.org_mpijobs.yaml, pkg/apis/kubeflow/validation).
+# Fields of kubeflow.org/v2beta1 MPIJob, with what they may hold: the resource definition and the validation of
+# mpi-operator 0.8.2 (manifests/base/kubeflow.org_mpijobs.yaml, pkg/apis/kubeflow/validation).
 MPI_JOB = {"slotsPerWorker": int, "runLauncherAsWorker": bool, "mpiImplementation": {"OpenMPI", "Intel", "MPICH"},
            "sshAuthMountPath": str, "launcherCreationPolicy": {"AtStartup", "WaitForWorkersReady"},
            "mpiReplicaSpecs": dict, "runPolicy": dict}
@@ -99,7 +99,8 @@ def check_guards():
     for folder in overlays():
         objects = build(folder)
         failures += [f"{folder.name}: {problem}" for problem in [*job_problems(job_of(objects)), *broken(objects)]]
-        failures += [f"{folder.name}: nobody noticed that this was removed: {name}" for name in unnoticed_removals(objects)]
+        failures += [f"{folder.name}: nobody noticed that this was removed: {name}"
+                     for name in unnoticed_removals(objects)]
         print(f"{folder.name}: {len(objects)} objects, {len(list(guards(objects)))} guards, "
               f"{len(list(guarded_parts(objects)))} parts of them")
     for key, value in (("slotsPerWorkers", 1), ("mpiImplementation", "mpich"), ("sshAuthMountPath", "/root/.ssh")):
