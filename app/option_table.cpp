@@ -68,7 +68,7 @@ void declare_model(std::vector<Option>& options) {
       .choice("arch", &Configuration::arch, "architecture", architectures());
   SectionTable{options, "model", &Configuration::model}
       .used_by(for_train | for_layout | for_doctor)
-      .number("layers", &GptConfig::layers, "transformer blocks", {.low = 1})
+      .number("layers", &GptConfig::layers, "transformer blocks", {.low = 1, .high = 100000})
       .number("hidden", &GptConfig::hidden, "width of the residual stream", {.low = 1})
       .number("heads", &GptConfig::heads, "attention heads; must divide hidden", {.low = 1})
       .number("key_value_heads", &GptConfig::key_value_heads, "heads of keys and values; 0: as many as heads")

@@ -61,7 +61,7 @@ ExitStatus run_recognize(const Configuration& configuration, World& world) {
     refuse("{}: found a checkpoint with a tokenizer of kind '{}', expected one of model.arch=crnn or svtr",
            folder.string(), blob.kind);
   const KeySet key_set(blob);
-  Configuration single = with_model_of(configuration, reader.info());
+  Configuration single = with_model_of(configuration, reader);
   single.parallel = {};
   single.train.global_batch = single.train.micro_batch = 1;
   Session session(single, world, blob, Session::Purpose::inference);

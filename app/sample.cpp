@@ -90,7 +90,7 @@ ExitStatus run_sample(const Configuration& configuration, World& world) {
     refuse("checkpoint.directory='{}' holds no checkpoint to sample from", configuration.checkpoint.directory.string());
   CheckpointReader reader(folder);
   const TokenizerBlob blob = tokenizer_of(reader.info());
-  Configuration single = with_model_of(configuration, reader.info());
+  Configuration single = with_model_of(configuration, reader);
   if (!workload_of(single).writes_text())
     refuse("{}: found a checkpoint of model.arch={}, expected one of a model that writes text", folder.string(),
            single.arch);

@@ -120,8 +120,9 @@ enum class Damaged { leave, set_aside };
 /// those that are not. Refuses a step that is not there or is damaged, and a directory with nothing but damage.
 std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& world, Damaged then = Damaged::leave);
 
-/// What eval and sample run: `configuration` with the model that the checkpoint holds.
-Configuration with_model_of(const Configuration& configuration, const CheckpointInfo& info);
+/// What eval and sample run: `configuration` with the model that the checkpoint holds. Refuses a checkpoint whose
+/// configuration is not of its tensors, before memory is taken for any.
+Configuration with_model_of(const Configuration& configuration, const CheckpointReader& reader);
 TokenizerBlob tokenizer_of(const CheckpointInfo& info);
 
 }  // namespace trireme
