@@ -149,6 +149,7 @@ struct InspectOptions {
 /// Options of `report`.
 struct ReportOptions {
   std::vector<std::filesystem::path> runs;
+  std::vector<std::filesystem::path> alerts;
   std::filesystem::path output = "report.html";
 };
 

@@ -325,6 +325,8 @@ void declare_tools(std::vector<Option>& options) {
       .used_by(for_report)
       .paths("runs", &ReportOptions::runs,
              "metrics files, or folders with metrics.jsonl and events.jsonl; the arguments")
+      .paths("alerts", &ReportOptions::alerts,
+             "files of Alertmanager's webhook messages, or logs of idle_release.py, a JSON object a line")
       .path("output", &ReportOptions::output, "page to write");
 
   SectionTable{options, "layout", &Configuration::layout}

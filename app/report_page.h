@@ -13,6 +13,7 @@ inline constexpr std::string_view report_template = R"page(<!doctype html>
 <title>Trireme runs</title>
 <style>
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1180px; padding: 0 1em; color: #1c2733; }
+tr.alert td { color: #c62828; } td { overflow-wrap: anywhere; }
 h1 { font-size: 22px; margin: 0 0 .6em; } h2 { font-size: 16px; margin: 2em 0 .6em; }
 #legend span { margin-right: 1.6em; white-space: nowrap; } #legend i { display: inline-block; width: 1.6em; height: 3px;
   vertical-align: middle; margin-right: .5em; }
@@ -52,6 +53,9 @@ const titles = {loss: "Loss, nats", validation_loss: "Validation loss, nats", gr
   learning_rate: "Learning rate", tokens_per_second: "Tokens a second", samples_per_second: "Samples a second",
   flop_utilization: "Model FLOP utilisation", step_seconds: "Step time, s", data_wait_share: "Data wait, share of the step",
   checkpoint_stall_seconds: "Checkpoint stall, s"};
+const alarm = "#c62828";
+const words = event => (event.name ? event.name + ": " : "") + event.what;
+const moment = seconds => new Date(1000 * seconds).toISOString().slice(0, 19).replace("T", " ");
 const number = value => value === 0 ? "0" : Math.abs(value) >= 1e4 || Math.abs(value) < 1e-3 ?
   value.toExponential(1) : String(Number(value.toPrecision(3)));
 
@@ -86,6 +90,18 @@ function chart(key) {
       if (event.event === "begin" && event.step > 0)
         add("line", {x1: x(event.step), x2: x(event.step), y1: top, y2: h - bottom, stroke: colour(i),
           "stroke-dasharray": "2 3", opacity: .7, class: "restart"});
+  for (const {i} of shown)
+    for (const event of data.runs[i].events)
+      if (event.event === "alert") {
+        const at = x(Math.min(event.step, last));
+        if (event.end_step > event.step)
+          add("rect", {x: at, y: top, width: x(Math.min(event.end_step, last)) - at, height: h - top - bottom,
+            fill: alarm, opacity: .08, class: "alert-span"});
+        const mark = add("path", {d: `M${at} ${h - bottom} V${top} m-4 -7 h8 l-4 7 z`, stroke: alarm, fill: alarm,
+          "stroke-width": 1, opacity: .75, class: "alert"});
+        mark.append(document.createElementNS(svg.namespaceURI, "title"));
+        mark.firstChild.textContent = data.runs[i].name + ", step " + event.step + ": " + words(event);
+      }
   for (const {points, i} of shown) {
     if (points.length === 1) add("circle", {cx: x(points[0][0]), cy: y(points[0][1]), r: 3, fill: colour(i)});
     add("polyline", {points: points.map(([step, value]) => x(step).toFixed(1) + "," + y(value).toFixed(1)).join(" "),
@@ -107,19 +123,24 @@ function table(place, heads, rows, none) {
   rows.forEach(cells => {
     const row = make("tr", undefined, grid);
     cells.forEach(text => make("td", text, row));
+    if (cells.includes("alert")) row.className = "alert";
   });
 }
 const rows = [];
 for (const run of data.runs) {
-  let layout = null;
+  let layout = null, ended = true;
   for (const event of run.events) {
-    const time = event.time ? new Date(1000 * event.time).toISOString().slice(0, 19).replace("T", " ") : "";
+    const time = event.time ? moment(event.time) : "";
     let what = event.event, more = event.why || "";
+    if (what === "alert") more = words(event) + (event.end_time ? "; until " + moment(event.end_time) : "");
+    if (what === "stopped" || what === "done") ended = true;
     if (what === "begin") {
       what = layout === null && event.step === 0 ? "began" : "restarted";
       more = event.ranks + " ranks, " + event.layout + ", " + event.device;
       if (layout !== null && layout !== event.layout) more += "; the layout was " + layout;
+      if (!ended) more += "; the life before had ended without a word";
       layout = event.layout;
+      ended = false;
     }
     rows.push([run.name, event.step, time, what, more]);
   }
