@@ -143,7 +143,7 @@ Json differences_of(const std::vector<std::map<std::string, std::string>>& all) 
   return rows;
 }
 
-/// The events as the page takes them, with a step each, and what was told from outside, in the order of their times.
+/// The events as the page takes them, with a step each, and what was told from outside in between.
 Json events_of(const std::vector<Json>& metrics, const std::vector<Json>& events,
                const std::vector<OutsideAlert>& alerts) {
   const StepTimes times(metrics, events);
@@ -159,12 +159,12 @@ Json events_of(const std::vector<Json>& metrics, const std::vector<Json>& events
     if (!job.empty() && !alert.job.empty() && alert.job != job) continue;
     const auto step = times.step_at(alert.begin);
     if (!step) continue;
-    told.push_back({{"event", "alert"}, {"name", alert.name}, {"what", alert.what}});
-    told.back().update({{"step", *step}, {"time", alert.begin}});
-    if (alert.end) told.back().update({{"end_step", times.nearest(*alert.end)}, {"end_time", *alert.end}});
+    Json event = {{"event", "alert"}, {"name", alert.name}, {"what", alert.what}, {"step", *step}};
+    event["time"] = alert.begin;
+    if (alert.end) event.update({{"end_step", times.nearest(*alert.end)}, {"end_time", *alert.end}});
+    const auto later = [&](const Json& other) { return other.value("time", 0.0) > alert.begin; };
+    told.insert(std::ranges::find_if(told, later), std::move(event));
   }
-  std::stable_sort(told.begin(), told.end(),
-                   [](const Json& a, const Json& b) { return a.value("time", 0.0) < b.value("time", 0.0); });
   return told;
 }
 
