@@ -109,6 +109,9 @@ struct LogOptions {
   std::filesystem::path tensorboard, visualdl;  ///< folders; empty: none
   int scalars_every = 1;                        ///< steps, of both
   int histograms_every = 100;                   ///< steps; 0: none
+  int samples = 4;                              ///< with what the model makes of them, at each validation
+  int sample_tokens = 32;                       ///< that a language model adds to one
+  std::string prompt;                           ///< to what; empty: the beginnings of validation samples
   int every = 10;                               ///< steps between progress lines
   bool timing = true;                           ///< metrics tell times; without them equal runs write equal files
   ProgressKind progress = ProgressKind::automatic;
@@ -146,6 +149,7 @@ struct InspectOptions {
 /// Options of `report`.
 struct ReportOptions {
   std::vector<std::filesystem::path> runs;
+  std::vector<std::filesystem::path> alerts;
   std::filesystem::path output = "report.html";
 };
 

@@ -6,6 +6,7 @@
 #include "app/monitor/listen_address.h"
 #include "app/section_table.h"
 #include "app/workload.h"
+#include "io/utf8.h"
 
 namespace trireme {
 namespace {
@@ -210,6 +211,11 @@ void declare_running(std::vector<Option>& options) {
       .number("scalars_every", &LogOptions::scalars_every, "steps between the scalars of both", {.low = 1})
       .number("histograms_every", &LogOptions::histograms_every,
               "steps between their histograms of weights and gradients; 0: none", {.low = 0})
+      .number("samples", &LogOptions::samples,
+              "validation samples in both, with what the model makes of them, at each validation; 0: none", {.low = 0})
+      .number("sample_tokens", &LogOptions::sample_tokens, "gpt: tokens that it adds to one", {.low = 1})
+      .text("prompt", &LogOptions::prompt, "gpt: text to go on from; empty: the beginnings of validation samples",
+            "UTF-8 text", [](const std::string& value) { return valid_utf8_bytes(value) == value.size(); })
       .number("every", &LogOptions::every, "steps between plain progress lines", {.low = 1})
       .flag("timing", &LogOptions::timing, "false: metrics leave out times, so that equal runs write equal files")
       .choice<ProgressKind>("progress", &LogOptions::progress, "auto: a bar on a terminal, plain lines elsewhere",
@@ -319,6 +325,8 @@ void declare_tools(std::vector<Option>& options) {
       .used_by(for_report)
       .paths("runs", &ReportOptions::runs,
              "metrics files, or folders with metrics.jsonl and events.jsonl; the arguments")
+      .paths("alerts", &ReportOptions::alerts,
+             "files of Alertmanager's webhook messages, or logs of idle_release.py, a JSON object a line")
       .path("output", &ReportOptions::output, "page to write");
 
   SectionTable{options, "layout", &Configuration::layout}

@@ -1,10 +1,9 @@
 // trireme recognize
-#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
-#include "app/session.h"
+#include "app/inference.h"
 #include "io/lines/key_set.h"
 #include "io/lines/line_image.h"
 #include "io/lines/line_source.h"
@@ -14,34 +13,13 @@ namespace trireme {
 namespace {
 
 /// Logits of a line's time steps, [steps, classes], without those of what fills up its width.
-std::vector<float> logits_of(Session& session, const Line& line) {
-  Backend& backend = session.backend();
-  const int height = session.configuration().line.height;
+std::vector<float> logits_of(Inference& model, const Line& line, int classes) {
+  const int height = model.configuration().line.height;
   const int width = padded_width(line.width);
   std::vector<float> pixels(static_cast<std::size_t>(height) * static_cast<std::size_t>(width));
   write_pixels(line, height, width, pixels.data());
-  const Tensor image = backend.allocate({1, height, width, 1}, DType::f32);
-  backend.upload(pixels.data(), image);
-  const Microbatch microbatch{.fields = {image}};
-  const Context context{.backend = backend,
-                        .tensor = session.tensor(),
-                        .data = session.data(),
-                        .type = session.type(),
-                        .training = false,
-                        .seed = 0,
-                        .loss_scale = 1.0F,
-                        .microbatches = 1,
-                        .microbatch = microbatch};
-  Tensor x = image;
-  Saved nothing;
-  for (const auto& block : session.stage().blocks) x = block->forward(context, x, nothing);
-  const std::int64_t classes = x.shape().columns();
-  const std::int64_t steps = std::min<std::int64_t>(x.shape()[1], (line.width + line_step - 1) / line_step);
-  const Tensor exact = backend.allocate({steps, classes}, DType::f32);
-  backend.cast(x.view(0, exact.shape()), exact);
-  std::vector<float> logits(static_cast<std::size_t>(steps * classes));
-  backend.download(exact, logits.data());
-  return logits;
+  const HostField picture{DType::f32, {height, width, 1}, pixels.data()};
+  return model.logits({&picture, 1}, classes, {.count = (line.width + line_step - 1) / line_step});
 }
 
 }  // namespace
@@ -67,9 +45,10 @@ ExitStatus run_recognize(const Configuration& configuration, World& world) {
   Session session(single, world, blob, Session::Purpose::inference);
   session.load(reader);
 
+  Inference model(session);
   for (const auto& image : options.images) {
     const Line line = read_line_image(image, session.configuration().line.height);
-    const std::vector<float> logits = logits_of(session, line);
+    const std::vector<float> logits = logits_of(model, line, key_set.classes());
     const DecodedText found = options.beam > 0 ? decode_by_beam(logits, key_set.classes(), options.beam)
                                                : decode_greedily(logits, key_set.classes());
     const std::string text = key_set.decode(found.labels);

@@ -1,10 +1,14 @@
 // model.arch=crnn and model.arch=svtr: recognisers of text lines.
+#include <algorithm>
+
+#include "app/inference.h"
 #include "app/workloads/workloads.h"
 #include "io/lines/key_set.h"
 #include "io/lines/line_source.h"
 #include "kernels/error.h"
 #include "model/arch/crnn.h"
 #include "model/arch/svtr.h"
+#include "model/ctc_decode.h"
 
 namespace trireme {
 namespace {
@@ -42,6 +46,16 @@ class LineWorkload : public Workload {
   }
   bool is_complete(const Configuration& configuration) const override { return configuration.model.vocabulary != 0; }
   int tokens_per_sample(const Configuration&) const override { return 0; }
+  std::optional<Example> example(Inference& model, const Batch& sample) const override {
+    const KeySet characters(model.tokenizer());
+    const Shape& picture = sample.fields[0].shape;
+    const std::int64_t steps = std::min<std::int64_t>(sample.values<std::int32_t>(2).front(), picture[1] / line_step);
+    const auto logits = model.logits(first_fields(sample, 1), characters.classes(), {.count = steps});
+    const DecodedText found = decode_greedily(logits, characters.classes());
+    return Example{fmt::format("label:   {}\nread as: {}", characters.decode(sample.values<std::int32_t>(1)),
+                               characters.decode(found.labels)),
+                   picture_of(sample.values<float>(0), picture)};
+  }
 };
 
 class CrnnWorkload final : public LineWorkload {

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "io/image.h"
 #include "io/lines/line_dataset.h"
 #include "io/sample_order.h"
 #include "io/source.h"
@@ -18,6 +19,9 @@ int padded_width(int width);
 /// Pixels as models take them, -1 (black) to 1 (white), f32 [height, padded]: the picture, with its last column
 /// repeated to the right.
 void write_pixels(const Line& line, int height, int padded, float* out);
+
+/// The way back: pixels of a sample of `shape` [height, width, 1] as people look at them.
+Image picture_of(std::span<const float> pixels, const Shape& shape);
 
 /// Fields: image f32 [height, width, 1], labels i32 [longest], filled up with -1, and steps i32: how many time steps
 /// of a recogniser that makes one of `pixels_per_step` columns the picture takes without what fills it up.

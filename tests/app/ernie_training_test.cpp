@@ -6,6 +6,7 @@
 
 #include "tests/app/job.h"
 #include "tests/app/training_support.h"
+#include "tests/support/event_files.h"
 
 namespace trireme {
 namespace {
@@ -157,6 +158,39 @@ TEST_F(ErnieTraining, TokensAreLabelled) {
   const auto last = read_metrics("tuned").back();
   EXPECT_GT(last["validation_accuracy"], 0.95) << last;
   EXPECT_GT(last["validation_named_accuracy"], 0.9) << last;
+}
+
+TEST_F(ErnieTraining, MaskedTextsAndLabelsAreShown) {
+  const auto part = [](const std::string& text, const std::string& name) {
+    const std::size_t first = text.find(name) + name.size();
+    return text.substr(first, text.find('\n', first) - first);
+  };
+  train({1, 2, 2}, 2, "pretrained",
+        checkpoints("pretrained") + "--data.validation=" + at("validation.h5") +
+            " --log.visualdl=" + (folder_ / "masks").string());
+  const test::Told masks = test::read_visualdl(folder_ / "masks");
+  ASSERT_EQ(masks.texts.size(), 4U);
+  bool hidden = false;
+  for (const auto& [tag, texts] : masks.texts) {
+    const std::string& text = texts.at(2);
+    hidden = hidden || part(text, "given:   ").find("[MASK]") != std::string::npos;
+    EXPECT_THAT(part(text, "text:    "), Not(HasSubstr("[MASK]")));
+    EXPECT_NE(part(text, "guessed: "), part(text, "text:    ")) << "two steps do not teach to guess all of them";
+  }
+  EXPECT_TRUE(hidden);
+
+  for (const auto& [file, of] : {std::pair{"texts.tsv", "texts"}, std::pair{"tokens.conll", "tokens"}}) {
+    pack_labels(file, of);
+    const ProcessResult tuned =
+        mpirun(1, fine_tune(std::string(of) + ".h5") + "--train.steps=60 --data.validation=" + at(of) +
+                      ".h5 --log.visualdl=" + (folder_ / of).string());
+    ASSERT_EQ(tuned.status, 0) << tuned.err;
+    for (const auto& [tag, texts] : test::read_visualdl(folder_ / of).texts) {
+      const std::string& text = texts.at(60);
+      EXPECT_THAT(part(text, "label:  "), ::testing::MatchesRegex("( (one|other|O|B-X))+"));
+      EXPECT_EQ(part(text, "guessed:"), part(text, "label:  ")) << text;
+    }
+  }
 }
 
 TEST_F(ErnieTraining, RefusesWhatDoesNotFit) {

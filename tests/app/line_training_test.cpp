@@ -5,6 +5,7 @@
 
 #include "io/image.h"
 #include "tests/app/training_support.h"
+#include "tests/support/event_files.h"
 
 namespace trireme {
 namespace {
@@ -99,8 +100,40 @@ TEST_F(LineTraining, RestartOnTheSameLayoutIsBitIdentical) {
   }
 }
 
+/// What a run shows at a step: each line's picture, and under it what is written on it and what was read.
+void expect_lines(const test::Told& told, std::int64_t step, int right) {
+  ASSERT_EQ(told.texts.size(), 4U);
+  for (const auto& [tag, texts] : told.texts) {
+    const std::string text = texts.at(step);
+    const std::string label = text.substr(text.find("label:   ") + 9, text.find('\n') - text.find("label:   ") - 9);
+    const std::string encoded = told.pictures.at(tag + "/picture").at(step);
+    const Image picture = decode_image(std::as_bytes(std::span(encoded)), 1, tag);
+    const Image drawn = picture_of(label);
+    ASSERT_EQ(picture.height, drawn.height);
+    ASSERT_GE(picture.width, drawn.width);
+    for (int y = 0; y < drawn.height; ++y)
+      for (int x = 0; x < drawn.width; ++x)
+        ASSERT_EQ(picture.pixels[static_cast<std::size_t>(y * picture.width + x)],
+                  drawn.pixels[static_cast<std::size_t>(y * drawn.width + x)])
+            << label << " at " << x << ", " << y;
+    right -= text.ends_with("read as: " + label) ? 1 : 0;
+  }
+  EXPECT_LE(right, 0);
+}
+
+TEST_F(LineTraining, LinesAreShownOnEveryLayout) {
+  for (const auto& [layout, arch] : {std::pair{Layout{1, 1, 2}, "crnn"}, std::pair{Layout{1, 2, 1}, "svtr"}}) {
+    const std::string name = (folder_ / arch).string();
+    train(layout, 2, arch, "--model.layers=2 --log.tensorboard=" + name + " --model.arch=" + arch + validation());
+    expect_lines(test::read_tensorboard(name), 2, 0);
+  }
+}
+
 TEST_F(LineTraining, LearnsToReadAndRecognizes) {
-  const auto log = train({1, 1, 1}, 160, "reads", "--train.micro_batch=8" + validation() + checkpoints("reads"));
+  const auto log = train(
+      {1, 1, 1}, 160, "reads",
+      "--train.micro_batch=8 --log.visualdl=" + (folder_ / "drawn").string() + validation() + checkpoints("reads"));
+  expect_lines(test::read_visualdl(folder_ / "drawn"), 160, 3);
   ASSERT_EQ(log.size(), 160U);
   EXPECT_LT(log.back()["validation_character_error"], 0.05);
 
