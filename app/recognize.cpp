@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
-#include "app/session.h"
+#include "app/stored_model.h"
 #include "io/lines/key_set.h"
 #include "io/lines/line_image.h"
 #include "io/lines/line_source.h"
@@ -22,50 +22,23 @@ std::vector<float> logits_of(Session& session, const Line& line) {
   write_pixels(line, height, width, pixels.data());
   const Tensor image = backend.allocate({1, height, width, 1}, DType::f32);
   backend.upload(pixels.data(), image);
-  const Microbatch microbatch{.fields = {image}};
-  const Context context{.backend = backend,
-                        .tensor = session.tensor(),
-                        .data = session.data(),
-                        .type = session.type(),
-                        .training = false,
-                        .seed = 0,
-                        .loss_scale = 1.0F,
-                        .microbatches = 1,
-                        .microbatch = microbatch};
-  Tensor x = image;
-  Saved nothing;
-  for (const auto& block : session.stage().blocks) x = block->forward(context, x, nothing);
-  const std::int64_t classes = x.shape().columns();
-  const std::int64_t steps = std::min<std::int64_t>(x.shape()[1], (line.width + line_step - 1) / line_step);
-  const Tensor exact = backend.allocate({steps, classes}, DType::f32);
-  backend.cast(x.view(0, exact.shape()), exact);
-  std::vector<float> logits(static_cast<std::size_t>(steps * classes));
-  backend.download(exact, logits.data());
-  return logits;
+  const Tensor logits = infer(session, {image});
+  return rows_of(session, logits, 0,
+                 std::min<std::int64_t>(logits.shape()[1], (line.width + line_step - 1) / line_step));
 }
 
 }  // namespace
 
 ExitStatus run_recognize(const Configuration& configuration, World& world) {
   const RecognizeOptions& options = configuration.recognize;
-  if (world.size() != 1)
-    refuse("recognize runs on one rank, found {}: start it without mpirun, or with -n 1", world.size());
   if (options.images.empty()) refuse("recognize: found no image, expected pictures of lines, JPEG or PNG");
-  const auto folder = find_checkpoint(configuration.checkpoint, world);
-  if (folder.empty())
-    refuse("checkpoint.directory='{}' holds no checkpoint to recognize with",
-           configuration.checkpoint.directory.string());
-  CheckpointReader reader(folder);
-  const TokenizerBlob blob = tokenizer_of(reader.info());
-  if (blob.kind != KeySet::kind)
+  StoredModel model(configuration, world, "recognize");
+  if (model.tokenizer.kind != KeySet::kind)
     refuse("{}: found a checkpoint with a tokenizer of kind '{}', expected one of model.arch=crnn or svtr",
-           folder.string(), blob.kind);
-  const KeySet key_set(blob);
-  Configuration single = with_model_of(configuration, reader.info());
-  single.parallel = {};
-  single.train.global_batch = single.train.micro_batch = 1;
-  Session session(single, world, blob, Session::Purpose::inference);
-  session.load(reader);
+           model.folder.string(), model.tokenizer.kind);
+  const KeySet key_set(model.tokenizer);
+  Session session(model.configuration, world, model.tokenizer, Session::Purpose::inference);
+  session.load(model.reader);
 
   for (const auto& image : options.images) {
     const Line line = read_line_image(image, session.configuration().line.height);

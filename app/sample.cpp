@@ -2,10 +2,11 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <iterator>
 #include <numeric>
 
 #include "app/commands.h"
-#include "app/session.h"
+#include "app/stored_model.h"
 #include "app/workload.h"
 #include "io/tokenizer.h"
 #include "kernels/philox.h"
@@ -55,25 +56,7 @@ class Sampler {
     padded.resize(std::min(context_size, (window.size() + step - 1) / step * step));
     Tensor inputs = backend.allocate({1, static_cast<std::int64_t>(padded.size())}, DType::i32);
     backend.upload(padded.data(), inputs);
-    const Microbatch microbatch{.fields = {inputs}};
-    const Context context{.backend = backend,
-                          .tensor = session_.tensor(),
-                          .data = session_.data(),
-                          .type = session_.type(),
-                          .training = false,
-                          .seed = 0,
-                          .loss_scale = 1.0F,
-                          .microbatches = 1,
-                          .microbatch = microbatch};
-    Tensor x = inputs;
-    Saved nothing;
-    for (const auto& block : session_.stage().blocks) x = block->forward(context, x, nothing);
-    const std::int64_t vocabulary = x.shape().columns();
-    Tensor last = backend.allocate({vocabulary}, DType::f32);
-    backend.cast(x.view(static_cast<std::int64_t>(window.size() - 1) * vocabulary, {vocabulary}), last);
-    std::vector<float> logits(static_cast<std::size_t>(vocabulary));
-    backend.download(last, logits.data());
-    return logits;
+    return rows_of(session_, infer(session_, {inputs}), std::ssize(window) - 1, 1);
   }
 
  private:
@@ -83,21 +66,13 @@ class Sampler {
 }  // namespace
 
 ExitStatus run_sample(const Configuration& configuration, World& world) {
-  if (world.size() != 1)
-    refuse("sample runs on one rank, found {}: start it without mpirun, or with -n 1", world.size());
-  const auto folder = find_checkpoint(configuration.checkpoint, world);
-  if (folder.empty())
-    refuse("checkpoint.directory='{}' holds no checkpoint to sample from", configuration.checkpoint.directory.string());
-  CheckpointReader reader(folder);
-  const TokenizerBlob blob = tokenizer_of(reader.info());
-  Configuration single = with_model_of(configuration, reader.info());
-  if (!workload_of(single).writes_text())
-    refuse("{}: found a checkpoint of model.arch={}, expected one of a model that writes text", folder.string(),
-           single.arch);
-  single.parallel = {};
-  single.train.global_batch = single.train.micro_batch = 1;
-  Session session(single, world, blob, Session::Purpose::inference);
-  session.load(reader);
+  StoredModel model(configuration, world, "sample");
+  const TokenizerBlob& blob = model.tokenizer;
+  if (!workload_of(model.configuration).writes_text())
+    refuse("{}: found a checkpoint of model.arch={}, expected one of a model that writes text", model.folder.string(),
+           model.configuration.arch);
+  Session session(model.configuration, world, blob, Session::Purpose::inference);
+  session.load(model.reader);
   const auto tokenizer = Tokenizer::load(blob);
 
   const SampleOptions& options = configuration.sample;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "app/configuration.h"
+#include "app/predictor.h"
 #include "comm/layout.h"
 #include "io/dataset.h"
 #include "io/source.h"
@@ -43,6 +44,8 @@ class Workload {
   virtual void limit(const Configuration& configuration, LayoutLimits& limits) const = 0;
   /// Whether a model's logits are those of the token that follows: what `sample` asks for.
   virtual bool writes_text() const { return false; }
+  /// What `predict` asks a model of this configuration, of which `take` was told; none where it gives no labels.
+  virtual std::unique_ptr<Predictor> predictor(const Configuration&, const TokenizerBlob&) const { return nullptr; }
   /// Of a sample; 0 where samples have none.
   virtual int tokens_per_sample(const Configuration& configuration) const = 0;
 };

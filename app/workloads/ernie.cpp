@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "app/workloads/text_predictor.h"
 #include "app/workloads/workloads.h"
 #include "io/ernie_source.h"
 #include "io/labelled_source.h"
@@ -87,7 +88,7 @@ class ErnieWorkload final : public Workload {
           vocabulary, tokenizer.vocabulary);
     vocabulary = tokenizer.vocabulary;
     const LabelSet labels = labels_of(tokenizer);
-    configuration.ernie.labels = static_cast<int>(labels.names.size());
+    configuration.ernie.labels = labels.names;
     configuration.ernie.task = labels.kind == LabelSet::Kind::none       ? ErnieTask::pretrain
                                : labels.kind == LabelSet::Kind::sequence ? ErnieTask::label_texts
                                                                          : ErnieTask::label_tokens;
@@ -103,6 +104,11 @@ class ErnieWorkload final : public Workload {
     limits.key_value_heads = model.heads;
     limits.feed_forward = model.inner_size();
     limits.vocabulary = model.vocabulary;
+  }
+  std::unique_ptr<Predictor> predictor(const Configuration& configuration,
+                                       const TokenizerBlob& tokenizer) const override {
+    if (configuration.ernie.task == ErnieTask::pretrain) return nullptr;
+    return make_text_predictor(tokenizer, configuration.model.context);
   }
   int tokens_per_sample(const Configuration& configuration) const override { return configuration.model.context; }
 };

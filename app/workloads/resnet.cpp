@@ -1,6 +1,9 @@
 // model.arch=resnet: images with classes.
 #include "model/arch/resnet.h"
 
+#include <fstream>
+#include <iterator>
+
 #include "app/workloads/workloads.h"
 #include "io/images/image_source.h"
 #include "kernels/error.h"
@@ -20,6 +23,34 @@ class Images final : public DataSet {
 
  private:
   std::shared_ptr<const ImageDataset> data_;
+};
+
+class ImagePredictor final : public Predictor {
+ public:
+  ImagePredictor(const Configuration& configuration, const TokenizerBlob& classes)
+      : size_(configuration.resnet.image_size),
+        channels_(configuration.resnet.channels),
+        crop_(configuration.augmentation.crop),
+        classes_(class_names_of(classes)) {}
+
+  std::vector<SampleField> sample(const std::string& path) const override {
+    std::ifstream stream(path, std::ios::binary);
+    if (!stream || std::filesystem::is_directory(path)) refuse("predict: '{}' cannot be read, expected an image", path);
+    const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
+    SampleField image{{"image", DType::f32, {size_, size_, channels_}}, {}};
+    image.data.resize(image.field.bytes());
+    prepare_image(std::as_bytes(std::span(bytes)), path, channels_, size_, crop_,
+                  {reinterpret_cast<float*>(image.data.data()), static_cast<std::size_t>(image.field.elements())});
+    return {std::move(image)};
+  }
+  Prediction predict(const std::string&, std::span<const float> logits) const override {
+    return {.choices = ranked(logits, classes_)};
+  }
+
+ private:
+  int size_, channels_;
+  CropKind crop_;
+  std::vector<std::string> classes_;
 };
 
 void take_number(int& value, int found, const char* key, const char* what) {
@@ -46,6 +77,10 @@ class ResnetWorkload final : public Workload {
     return make_resnet(configuration.resnet, type);
   }
   void limit(const Configuration&, LayoutLimits& limits) const override { limits.heads = 1; }
+  std::unique_ptr<Predictor> predictor(const Configuration& configuration,
+                                       const TokenizerBlob& classes) const override {
+    return std::make_unique<ImagePredictor>(configuration, classes);
+  }
   int tokens_per_sample(const Configuration&) const override { return 0; }
 };
 
