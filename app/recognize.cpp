@@ -4,6 +4,7 @@
 
 #include "app/commands.h"
 #include "app/inference.h"
+#include "app/stored_model.h"
 #include "io/lines/key_set.h"
 #include "io/lines/line_image.h"
 #include "io/lines/line_source.h"
@@ -26,24 +27,14 @@ std::vector<float> logits_of(Inference& model, const Line& line, int classes) {
 
 ExitStatus run_recognize(const Configuration& configuration, World& world) {
   const RecognizeOptions& options = configuration.recognize;
-  if (world.size() != 1)
-    refuse("recognize runs on one rank, found {}: start it without mpirun, or with -n 1", world.size());
   if (options.images.empty()) refuse("recognize: found no image, expected pictures of lines, JPEG or PNG");
-  const auto folder = find_checkpoint(configuration.checkpoint, world);
-  if (folder.empty())
-    refuse("checkpoint.directory='{}' holds no checkpoint to recognize with",
-           configuration.checkpoint.directory.string());
-  CheckpointReader reader(folder);
-  const TokenizerBlob blob = tokenizer_of(reader.info());
-  if (blob.kind != KeySet::kind)
+  StoredModel stored(configuration, world, "recognize");
+  if (stored.tokenizer.kind != KeySet::kind)
     refuse("{}: found a checkpoint with a tokenizer of kind '{}', expected one of model.arch=crnn or svtr",
-           folder.string(), blob.kind);
-  const KeySet key_set(blob);
-  Configuration single = with_model_of(configuration, reader);
-  single.parallel = {};
-  single.train.global_batch = single.train.micro_batch = 1;
-  Session session(single, world, blob, Session::Purpose::inference);
-  session.load(reader);
+           stored.folder.string(), stored.tokenizer.kind);
+  const KeySet key_set(stored.tokenizer);
+  Session session(stored.configuration, world, stored.tokenizer, Session::Purpose::inference);
+  session.load(stored.reader);
 
   Inference model(session);
   for (const auto& image : options.images) {

@@ -111,7 +111,31 @@ int reduction_for(const ImageHeader& header, const ImageBox& box, int size) {
   return 1;
 }
 
+ImageBox evaluation_box(const ImageHeader& header, CropKind crop) {
+  return middle_square(header, crop == CropKind::resized ? centre_share : 1.0);
+}
+
+/// Scales a box of an image file.
+void decode_box(std::span<const std::byte> file, const std::string& name, const ImageHeader& header, ImageBox box,
+                int channels, int size, std::span<float> out) {
+  const int reduction = reduction_for(header, box, size);
+  box = {box.left / reduction, box.top / reduction, box.width / reduction, box.height / reduction};
+  resize(decode_image(file, channels, name, reduction), box, size, size, out);
+}
+
+void round_to(std::span<std::uint8_t> out, std::span<const float> pixels) {
+  std::ranges::transform(pixels, out.begin(), [](float value) { return static_cast<std::uint8_t>(value + 0.5F); });
+}
+
 }  // namespace
+
+void prepare_image(std::span<const std::byte> file, const std::string& name, int channels, int size, CropKind crop,
+                   std::span<std::uint8_t> out) {
+  const ImageHeader header = read_image_header(file, name);
+  std::vector<float> pixels(out.size());
+  decode_box(file, name, header, evaluation_box(header, crop), channels, size, pixels);
+  round_to(out, pixels);
+}
 
 ImageSource::ImageSource(std::shared_ptr<const ImageDataset> dataset, int size, const Augmentation& augmentation,
                          const SourceOptions& options)
@@ -148,20 +172,16 @@ void ImageSource::draw(std::int64_t image, std::int64_t place, std::span<std::ui
   AugmentationDraws draws(options_.seed, place);
   const Augmentation& change = augmentation_;
   const bool resized = change.crop == CropKind::resized;
-  ImageBox box = options_.training && resized ? random_box(header, change.smallest_area, draws)
-                                              : middle_square(header, resized ? centre_share : 1.0);
-  Image picture;
-  if (raw) {
-    const auto* const from = reinterpret_cast<const std::uint8_t*>(bytes.data());
-    picture = {header.width, header.height, channels_, {from, from + bytes.size()}};
-  } else {
-    const int reduction = reduction_for(header, box, size_);
-    picture = decode_image(bytes, channels_, name, reduction);
-    box = {box.left / reduction, box.top / reduction, box.width / reduction, box.height / reduction};
-  }
+  const ImageBox box = options_.training && resized ? random_box(header, change.smallest_area, draws)
+                                                    : evaluation_box(header, change.crop);
   thread_local std::vector<float> pixels;
   pixels.resize(out.size());
-  resize(picture, box, size_, size_, pixels);
+  if (raw) {
+    const auto* const from = reinterpret_cast<const std::uint8_t*>(bytes.data());
+    resize({header.width, header.height, channels_, {from, from + bytes.size()}}, box, size_, size_, pixels);
+  } else {
+    decode_box(bytes, name, header, box, channels_, size_, pixels);
+  }
   if (options_.training) {
     if (change.crop == CropKind::padded && change.padding > 0) {
       const auto distance = [&] {
@@ -173,7 +193,7 @@ void ImageSource::draw(std::int64_t image, std::int64_t place, std::span<std::ui
     if (change.flip && draws.uniform(0, 1) < 0.5) flip(pixels, size_, channels_);
     if (change.colour_jitter > 0) jitter(pixels, channels_, change.colour_jitter, draws);
   }
-  std::ranges::transform(pixels, out.begin(), [](float value) { return static_cast<std::uint8_t>(value + 0.5F); });
+  round_to(out, pixels);
 }
 
 }  // namespace trireme

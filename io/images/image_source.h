@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "io/images/image_dataset.h"
@@ -21,6 +22,11 @@ struct Augmentation {
   bool flip = true;          ///< left and right change places in half of the samples
   double colour_jitter = 0;  ///< brightness, contrast and saturation change by up to this share
 };
+
+/// The crop and scale of an image file that an evaluation takes: u8 [size, size, channels]. Refuses what
+/// does not decode, naming `name`.
+void prepare_image(std::span<const std::byte> file, const std::string& name, int channels, int size, CropKind crop,
+                   std::span<std::uint8_t> out);
 
 /// Fields: image u8 [size, size, channels], which the model normalises; class i32, -1 where nothing counts.
 ///

@@ -12,20 +12,28 @@ namespace {
 using test::Layout;
 using test::ProcessResult;
 
+constexpr int size = 16;
+const std::vector<std::string> classes = {"left", "right", "none"};  // of image i: i % 3
+
 /// Grey squares on noise: where the square is tells the class.
-void write_data(const std::filesystem::path& file, int images, unsigned seed) {
-  constexpr int size = 16;
+std::vector<std::vector<std::byte>> make_images(int images, unsigned seed) {
   std::mt19937 random(seed);
-  ImageDatasetWriter writer(file, classes_blob({"left", "right", "none"}, 1), size, size);
+  std::vector<std::vector<std::byte>> all;
   for (int i = 0; i < images; ++i) {
     const int label = i % 3;
-    std::vector<std::byte> pixels(size * size);
+    auto& pixels = all.emplace_back(size * size);
     for (int at = 0; at < size * size; ++at) {
       const bool bright = label < 2 && at / size > 4 && at / size < 11 && (at % size < size / 2) == (label == 0);
       pixels[static_cast<std::size_t>(at)] = static_cast<std::byte>(random() % 100 + (bright ? 120 : 0));
     }
-    writer.append(pixels, label);
   }
+  return all;
+}
+
+void write_data(const std::filesystem::path& file, const std::vector<std::vector<std::byte>>& images) {
+  ImageDatasetWriter writer(file, classes_blob(classes, 1), size, size);
+  int label = 0;
+  for (const auto& pixels : images) writer.append(pixels, label++ % 3);
   writer.commit();
 }
 
@@ -34,8 +42,8 @@ class ResnetTraining : public test::TrainingTest {
  protected:
   static void SetUpTestSuite() {
     shared = std::make_unique<test::TemporaryFolder>();
-    write_data(*shared / "train.h5", 90, 1);
-    write_data(*shared / "validation.h5", 13, 2);
+    write_data(*shared / "train.h5", make_images(90, 1));
+    write_data(*shared / "validation.h5", make_images(13, 2));
     test::write_text(*shared / "run.ini", "data.train=" + (*shared / "train.h5").string() + R"(
 [model]
 arch = resnet
@@ -109,6 +117,51 @@ TEST_F(ResnetTraining, RestartIsBitIdenticalAndEvaluationIsExact) {
   EXPECT_NE(all.find("top1"), std::string::npos) << all;
   EXPECT_EQ(evaluate(1, 4, 2), all);
   EXPECT_EQ(evaluate(2, 10, 5), all);
+}
+
+TEST_F(ResnetTraining, PredictionsAreWhatEvaluationsCount) {
+  const std::string validation = "--data.validation=" + (*shared / "validation.h5").string() + " ";
+  const auto log = train({1, 1, 1}, 12, "run",
+                         "--model.depth=10 --train.micro_batch=8 --data.crop=whole " + validation + checkpoints("run"));
+  std::string list;
+  int number = 0;
+  for (const auto& pixels : make_images(13, 2)) {
+    Image image{.width = size, .height = size, .channels = 1};
+    for (const std::byte value : pixels) image.pixels.push_back(static_cast<std::uint8_t>(value));
+    const auto png = encode_png(image);
+    const auto file = folder_ / (std::to_string(number++) + ".png");
+    test::write_text(file, {reinterpret_cast<const char*>(png.data()), png.size()});
+    list += file.string() + "\n";
+  }
+  test::write_text(folder_ / "list.txt", list);
+  const std::string input = "--input=" + (folder_ / "list.txt").string();
+  const ProcessResult json = test::run_trireme("predict --json --top=3 " + input + checkpoints("run"));
+  ASSERT_EQ(json.status, 0) << json.err;
+  std::istringstream lines(json.out);
+  double hits = 0, loss = 0;
+  int i = 0;
+  for (std::string line; std::getline(lines, line); ++i) {
+    const auto object = nlohmann::json::parse(line);
+    EXPECT_EQ(object["input"], (folder_ / (std::to_string(i) + ".png")).string());
+    ASSERT_EQ(object["labels"].size(), 3U);
+    const std::string& wanted = classes[static_cast<std::size_t>(i % 3)];
+    hits += object["labels"][0]["label"] == wanted ? 1 : 0;
+    for (const auto& choice : object["labels"])
+      if (choice["label"] == wanted) loss -= std::log(choice["probability"].get<double>());
+  }
+  ASSERT_EQ(i, 13);
+  EXPECT_NEAR(hits / 13, log.back()["validation_top1"], 1e-12);
+  EXPECT_NEAR(loss / 13, log.back()["validation_loss"], 1e-4);
+
+  // Bad input.
+  const auto refused = [&](const std::string& image) {
+    const ProcessResult run = test::run_trireme("predict " + image + checkpoints("run"));
+    EXPECT_EQ(run.status, 2) << run.err;
+    return run.err;
+  };
+  test::write_text(folder_ / "broken.jpg", "no picture");
+  EXPECT_NE(refused((folder_ / "broken.jpg").string()).find("broken.jpg"), std::string::npos);
+  EXPECT_NE(refused((folder_ / "none.png").string()).find("none.png"), std::string::npos);
 }
 
 TEST_F(ResnetTraining, ItLearns) {
