@@ -13,8 +13,8 @@
 namespace trireme {
 namespace {
 
-/// Logits of a line's time steps, [steps, classes], without those of what fills up its width.
-std::vector<float> logits_of(Session& session, const Line& line) {
+/// Logits of a line [1, time, classes], with those of what fills up its width.
+Tensor logits_of(Session& session, const Line& line) {
   Backend& backend = session.backend();
   const int height = session.configuration().line.height;
   const int width = padded_width(line.width);
@@ -35,13 +35,21 @@ std::vector<float> logits_of(Session& session, const Line& line) {
   Tensor x = image;
   Saved nothing;
   for (const auto& block : session.stage().blocks) x = block->forward(context, x, nothing);
-  const std::int64_t classes = x.shape().columns();
-  const std::int64_t steps = std::min<std::int64_t>(x.shape()[1], (line.width + line_step - 1) / line_step);
-  const Tensor exact = backend.allocate({steps, classes}, DType::f32);
-  backend.cast(x.view(0, exact.shape()), exact);
-  std::vector<float> logits(static_cast<std::size_t>(steps * classes));
-  backend.download(exact, logits.data());
-  return logits;
+  return x;
+}
+
+DecodedText read_line(Session& session, const Line& line) {
+  Backend& backend = session.backend();
+  const Tensor logits = logits_of(session, line);
+  const std::int32_t steps = (line.width + line_step - 1) / line_step;
+  const int beam = session.configuration().recognize.beam;
+  if (beam == 0) return decode_greedily(backend, logits, {&steps, 1}).front();
+  const std::int64_t classes = logits.shape()[2];
+  const Tensor exact = backend.allocate({std::min<std::int64_t>(steps, logits.shape()[1]), classes}, DType::f32);
+  backend.cast(logits.view(0, exact.shape()), exact);
+  std::vector<float> values(static_cast<std::size_t>(exact.elements()));
+  backend.download(exact, values.data());
+  return decode_by_beam(values, classes, beam);
 }
 
 }  // namespace
@@ -69,9 +77,7 @@ ExitStatus run_recognize(const Configuration& configuration, World& world) {
 
   for (const auto& image : options.images) {
     const Line line = read_line_image(image, session.configuration().line.height);
-    const std::vector<float> logits = logits_of(session, line);
-    const DecodedText found = options.beam > 0 ? decode_by_beam(logits, key_set.classes(), options.beam)
-                                               : decode_greedily(logits, key_set.classes());
+    const DecodedText found = read_line(session, line);
     const std::string text = key_set.decode(found.labels);
     if (options.json)
       std::cout << nlohmann::ordered_json{{"path", image.string()}, {"text", text}, {"confidence", found.confidence}}

@@ -33,11 +33,9 @@ int microbatches_per_step(Session& session) {
   return train.global_batch / train.micro_batch / session.layout().data;
 }
 
-/// Brings a rank's batch to the device, cut into microbatches, which keep their memory while shapes stay. True where
-/// none has changed.
-bool upload(Session& session, const Batch& batch, std::vector<Microbatch>& microbatches) {
+/// Brings a rank's batch to the device, cut into microbatches, which keep their memory while shapes stay.
+void upload(Session& session, const Batch& batch, std::vector<Microbatch>& microbatches) {
   const std::int64_t samples = session.configuration().train.micro_batch;
-  bool in_place = !microbatches.empty();
   microbatches.resize(static_cast<std::size_t>(batch.samples / samples));
   std::int64_t first = 0;
   for (Microbatch& microbatch : microbatches) {
@@ -49,14 +47,18 @@ bool upload(Session& session, const Batch& batch, std::vector<Microbatch>& micro
       if (tensor.shape() != shape) {
         tensor = {};
         tensor = session.backend().allocate(shape, field.type);
-        in_place = false;
       }
       session.backend().upload(batch.data[number].data() + static_cast<std::size_t>(first) * field.bytes(), tensor);
     }
     microbatch.first_sample = batch.first_sample + first;
     first += samples;
   }
-  return in_place;
+}
+
+/// What steps are recorded with, where they can be.
+RecordedSteps::Record recorder(Session& session) {
+  if (!session.can_record()) return {};
+  return [&backend = session.backend()](const std::function<void()>& work) { return backend.record(work); };
 }
 
 /// Means of sums and counts, by name.
@@ -87,6 +89,7 @@ Trainer::Trainer(Session& session, DataSet& data, std::int64_t steps_done)
       metrics_(static_cast<std::int64_t>(session.architecture().metrics.size())),
       totals_(session.backend().allocate({2 * metrics_ + 1}, DType::f64)),
       sums_(host_memory_, {2 * metrics_ + 4}, DType::f64),
+      recorded_(recorder(session)),
       step_(steps_done) {}
 
 StepResult Trainer::step(const std::function<Votes()>& vote) {
@@ -98,12 +101,11 @@ StepResult Trainer::step(const std::function<Votes()>& vote) {
   result.samples = step_ * configuration.train.global_batch;
   result.learning_rate = learning_rate_.at(step_);
 
-  if (!upload(session_, loader_.next(), microbatches_)) {
-    recording_.reset();
-    has_run_ = false;
-  }
+  const Batch& batch = loader_.next();
   result.data_wait_seconds = loader_.last_wait();
-  accumulate_or_replay();
+  std::vector<Microbatch>& microbatches = recorded_.place(batch.fields);
+  upload(session_, batch, microbatches);
+  recorded_.run([&] { accumulate(microbatches); });
   if (session_.backend().kind() == DeviceKind::cpu) result.stage = executor_.seconds();
   const double scale = agree(result, vote ? vote() : Votes{});
   optimizer_->step(step_, result.learning_rate, totals_.view(2 * metrics_, {1}), scale);
@@ -111,7 +113,7 @@ StepResult Trainer::step(const std::function<Votes()>& vote) {
   return result;
 }
 
-void Trainer::accumulate() {
+void Trainer::accumulate(std::span<const Microbatch> microbatches) {
   const Configuration& configuration = session_.configuration();
   const StepContext context{.training = true,
                             .seed = configuration.train.seed,
@@ -119,21 +121,10 @@ void Trainer::accumulate() {
                             .microbatches = configuration.train.global_batch / configuration.train.micro_batch,
                             .gradients_ready = [&](int block) { reducer_.block_ready(block); }};
   session_.backend().zero(totals_);
-  executor_.run(context, microbatches_, totals_.view(0, {metrics_, 2}));
+  executor_.run(context, microbatches, totals_.view(0, {metrics_, 2}));
   reducer_.finish();
   session_.reduce_shared_gradients();
   optimizer_->add_gradient_norm_squared(totals_.view(2 * metrics_, {1}));
-}
-
-void Trainer::accumulate_or_replay() {
-  // The first run fills the memory pool and chooses algorithms, which a recording cannot.
-  if (has_run_ && !recording_ && session_.can_record())
-    recording_ = session_.backend().record([this] { accumulate(); });
-  has_run_ = true;
-  if (recording_)
-    recording_->replay();
-  else
-    accumulate();
 }
 
 double Trainer::agree(StepResult& result, const Votes& votes) {
