@@ -51,7 +51,7 @@ struct TrainOptions {
   DType precision = DType::f32;
   bool deterministic = true;   ///< on a GPU too, two runs have the same bits
   bool tf32 = false;           ///< on a GPU: fp32 products of shortened operands
-  bool cuda_graph = true;      ///< on a GPU: record the step's work once a shape and replay it, where nothing else changes
+  bool cuda_graph = true;      ///< on a GPU: record the step's work once and replay it, where nothing in it changes
   int validate_every = 0;      ///< steps; 0: only at the end
   int validation_batches = 0;  ///< batches of global_batch samples; 0: the whole validation set
   double time_limit = 0;       ///< seconds from the start after which to save and stop; 0: none

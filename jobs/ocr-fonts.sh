@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # To be sourced: Debian's Chinese fonts for 'trireme pack ocr', as train_fonts and held_out_font. Installs what is
 # missing, or says what to install. FONTS is another folder with the same tree, such as one that was copied.
 fonts=${FONTS:-/usr/share/fonts}

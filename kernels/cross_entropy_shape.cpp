@@ -70,8 +70,7 @@ CrossEntropySizes sizes_of(const ArgMaxArgs& args) {
   const CrossEntropySizes sizes{.rows = args.x.shape().rows(), .columns = args.x.shape().columns()};
   if (sizes.columns < 1) fail("arg_max x {}: expected at least one column", args.x.shape().to_string());
   expect_elements("arg_max places", args.places, sizes.rows, DType::i32);
-  if (!args.probabilities.empty())
-    expect_elements("arg_max probabilities", args.probabilities, sizes.rows, DType::f32);
+  if (!args.probabilities.empty()) expect_elements("arg_max probabilities", args.probabilities, sizes.rows, DType::f32);
   return sizes;
 }
 

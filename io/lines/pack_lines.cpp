@@ -183,8 +183,8 @@ void Packer::draw_lines() {
   const bool validates = !options_.validation_output.empty();
   const auto texts = options_.from == "receipts"
                          ? make_receipt_texts(options_.seed, options_.lines)
-                         : make_corpus_texts(options_.seed, read_paragraphs(options_.inputs, options_.encoding), options_.longest,
-                                             validates ? options_.validation_share : 0.0);
+                         : make_corpus_texts(options_.seed, read_paragraphs(options_.inputs, options_.encoding),
+                                             options_.longest, validates ? options_.validation_share : 0.0);
   take_key_set(texts->characters());
   const auto draw_split = [&](LineSplit split, const std::vector<fs::path>& fonts, const fs::path& file,
                               std::int64_t count) {

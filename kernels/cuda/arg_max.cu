@@ -70,8 +70,9 @@ __global__ void __launch_bounds__(256)
   if (row >= rows) return;
   const T* x = all + row * n;
   Candidate best{-INFINITY, INT_MAX};  // behind every element
-  for_row_elements<group>(
-      x, n, [&](float value, std::int64_t place) { best.take({value, static_cast<std::int32_t>(place)}); });
+  for_row_elements<group>(x, n, [&](float value, std::int64_t place) {
+    best.take({value, static_cast<std::int32_t>(place)});
+  });
   best = first_of_block<group>(best);
   if (threadIdx.x % group == 0) places[row] = best.place;
   if (probabilities == nullptr) return;

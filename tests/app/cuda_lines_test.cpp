@@ -54,8 +54,8 @@ TEST_F(CudaLines, ACheckpointGoesOnOnTheOtherDevice) {
 TEST_F(CudaLines, EvaluatesAndRecognizes) {
   train_on("cpu", one, 120, "reads", "--train.micro_batch=8" + checkpoints("reads"));
   const auto evaluate = [&](const std::string& device) {
-    const ProcessResult run = test::run_trireme("eval --train.global_batch=8 --train.device=" + device + validation() +
-                                                checkpoints("reads"));
+    const ProcessResult run =
+        test::run_trireme("eval --train.global_batch=8 --train.device=" + device + validation() + checkpoints("reads"));
     EXPECT_EQ(run.status, 0) << run.err;
     return run.out.substr(run.out.find("character_error"));
   };

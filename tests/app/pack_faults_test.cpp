@@ -36,7 +36,8 @@ class PackFaults : public ::testing::Test {
 TEST_F(PackFaults, OfLinesAreCountedNamedAndSkippedOrRefused) {
   test::write_picture(folder_ / "good.png", "ab");
   write("broken.png", "no picture");
-  write("list.txt", "good.png\tab\nbroken.png\tab\nmissing.png\tab\ngood.png\ngood.png\tab!\ngood.png\tabababababababababab\n");
+  write("list.txt",
+        "good.png\tab\nbroken.png\tab\nmissing.png\tab\ngood.png\ngood.png\tab!\ngood.png\tabababababababababab\n");
   write("keys.txt", "a\nb\n");
   const std::string list = "ocr --from=images --input=" + path("list.txt") + " --characters=" + path("keys.txt");
   expect_refused(list + " --faulty=refuse", {"list.txt:2", "broken.png", "pack.faulty=skip"});

@@ -56,7 +56,8 @@ TEST_P(ArgMax, FindsItAtEveryPlace) {
   for (const std::int64_t n : {41, 2055}) {
     const std::int64_t rows = std::min<std::int64_t>(n, 97);
     Values x(static_cast<std::size_t>(rows * n), -1.5);
-    for (std::int64_t row = 0; row < rows; ++row) x[static_cast<std::size_t>(row * n + row * (n - 1) / (rows - 1))] = 2.0;
+    for (std::int64_t row = 0; row < rows; ++row)
+      x[static_cast<std::size_t>(row * n + row * (n - 1) / (rows - 1))] = 2.0;
     check(x, rows);
   }
 }
@@ -69,12 +70,11 @@ TEST_P(ArgMax, OfEqualElementsTheFirst) {
 TEST_P(ArgMax, SpecialNumbers) {
   const double nan = std::nan("");
   const double infinity = std::numeric_limits<double>::infinity();
-  const Tensor x = tensor_of({5, 4}, type(),
-                             {1, nan, 9, nan,                                       //
-                              infinity, 1, infinity, 2,                             //
-                              -infinity, -infinity, -infinity, -infinity,           //
-                              -infinity, -3, -infinity, -4,                         //
-                              nan, nan, nan, nan});
+  const Tensor x = tensor_of({5, 4}, type(), {1,         nan,       9,         nan,        //
+                                              infinity,  1,         infinity,  2,          //
+                                              -infinity, -infinity, -infinity, -infinity,  //
+                                              -infinity, -3,        -infinity, -4,         //
+                                              nan,       nan,       nan,       nan});
   const Tensor places = empty({5}, DType::i32);
   const Tensor probabilities = empty({5}, DType::f32);
   backend().arg_max({x, places, probabilities});

@@ -69,8 +69,8 @@ TEST(DecodeGreedily, DropsBlanksAndRepetitions) {
 }
 
 TEST(DecodeGreedily, TakesTheStepsOfEachLineOfABatch) {
-  const std::vector<float> logits = {0, 9, 0,  0, 0, 9,  0, 9, 0,   // a b a
-                                     0, 0, 9,  9, 0, 0,  0, 0, 9};  // b blank b
+  const std::vector<float> logits = {0, 9, 0, 0, 0, 9, 0, 9, 0,   // a b a
+                                     0, 0, 9, 9, 0, 0, 0, 0, 9};  // b blank b
   const auto texts = read_greedily({2, 3, 3}, logits, {2, 7});
   ASSERT_EQ(texts.size(), 2U);
   EXPECT_EQ(texts[0].labels, (Labels{1, 2})) << "the third step fills up the width";
