@@ -137,7 +137,8 @@ void declare_training(std::vector<Option>& options) {
       .flag("deterministic", &TrainOptions::deterministic,
             "false: faster gradients of attention on a GPU, in any order")
       .flag("tf32", &TrainOptions::tf32, "on a GPU: fp32 products keep 10 bits of their operands' fractions")
-      .flag("cuda_graph", &TrainOptions::cuda_graph, "on a GPU: record a step once and replay it (not with dropout)")
+      .flag("cuda_graph", &TrainOptions::cuda_graph,
+            "on a GPU: record the step of each shape once and replay it (not with dropout)")
       .number("validate_every", &TrainOptions::validate_every, "steps between validations; 0: only at the end")
       .number("time_limit", &TrainOptions::time_limit,
               "seconds after which to save and stop (status 75); 0: none, or Slurm's")

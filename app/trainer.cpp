@@ -24,6 +24,12 @@ int microbatches_per_step(Session& session) {
   return train.global_batch / train.micro_batch / session.layout().data;
 }
 
+/// What steps are recorded with, where they can be.
+RecordedSteps::Record recorder(Session& session) {
+  if (!session.can_record()) return {};
+  return [&backend = session.backend()](const std::function<void()>& work) { return backend.record(work); };
+}
+
 /// Means of sums and counts, by name.
 Measured means(const std::vector<Metric>& metrics, std::span<const double> sums) {
   Measured result;
@@ -52,6 +58,7 @@ Trainer::Trainer(Session& session, DataSet& data, std::int64_t steps_done)
       metrics_(static_cast<std::int64_t>(session.architecture().metrics.size())),
       totals_(session.backend().allocate({2 * metrics_ + 1}, DType::f64)),
       sums_(host_memory_, {2 * metrics_ + 4}, DType::f64),
+      recorded_(recorder(session)),
       step_(steps_done) {}
 
 StepResult Trainer::step(const std::function<Votes()>& vote) {
@@ -63,13 +70,10 @@ StepResult Trainer::step(const std::function<Votes()>& vote) {
   result.samples = step_ * configuration.train.global_batch;
   result.learning_rate = learning_rate_.at(step_);
 
-  const std::vector<Microbatch>& microbatches = feed_.next();
-  if (!feed_.in_place()) {
-    recording_.reset();
-    has_run_ = false;
-  }
+  const std::vector<Microbatch>& microbatches =
+      feed_.next([this](const std::vector<Field>& fields) -> auto& { return recorded_.place(fields); });
   result.data_wait_seconds = feed_.last_wait();
-  accumulate_or_replay(microbatches);
+  recorded_.run([&] { accumulate(microbatches); });
   feed_.send_ahead();
   if (session_.backend().kind() == DeviceKind::cpu) result.stage = executor_.seconds();
   const double scale = agree(result, vote ? vote() : Votes{});
@@ -78,7 +82,7 @@ StepResult Trainer::step(const std::function<Votes()>& vote) {
   return result;
 }
 
-void Trainer::accumulate(const std::vector<Microbatch>& microbatches) {
+void Trainer::accumulate(std::span<const Microbatch> microbatches) {
   const Configuration& configuration = session_.configuration();
   const StepContext context{.training = true,
                             .seed = configuration.train.seed,
@@ -90,17 +94,6 @@ void Trainer::accumulate(const std::vector<Microbatch>& microbatches) {
   reducer_.finish();
   session_.reduce_shared_gradients();
   optimizer_->add_gradient_norm_squared(totals_.view(2 * metrics_, {1}));
-}
-
-void Trainer::accumulate_or_replay(const std::vector<Microbatch>& microbatches) {
-  // The first run fills the memory pool and chooses algorithms, which a recording cannot.
-  if (has_run_ && !recording_ && session_.can_record())
-    recording_ = session_.backend().record([&] { accumulate(microbatches); });
-  has_run_ = true;
-  if (recording_)
-    recording_->replay();
-  else
-    accumulate(microbatches);
 }
 
 double Trainer::agree(StepResult& result, const Votes& votes) {
@@ -154,6 +147,7 @@ std::optional<Measured> evaluate(Session& session, DataSet& data, int batches, c
   const std::int64_t count = batches > 0 ? std::min<std::int64_t>(all, batches) : all;
 
   Feed feed(session, source, 0);
+  std::vector<Microbatch> parts;
   const int microbatches = microbatches_per_step(session);
   PipelineExecutor executor(session.backend(), session.stage_groups(), session.stage(), session.type(),
                             make_forward_only(session.layout().pipeline, microbatches));
@@ -165,7 +159,7 @@ std::optional<Measured> evaluate(Session& session, DataSet& data, int batches, c
   for (std::int64_t batch = 0; batch < count; ++batch) {
     const Activity here("batch", {}, batch);
     if (stop && any_rank(session.world().all(), stop())) return {};
-    executor.run(step, feed.next(), totals);
+    executor.run(step, feed.next([&parts](const std::vector<Field>&) -> auto& { return parts; }), totals);
   }
   MemoryPool host_memory(make_host_memory());
   Tensor sums(host_memory, pairs, DType::f64);

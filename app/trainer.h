@@ -5,10 +5,12 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "app/feed.h"
 #include "app/metrics.h"
+#include "app/recorded_steps.h"
 #include "app/session.h"
 #include "app/workload.h"
 #include "model/optim/gradient_reducer.h"
@@ -51,9 +53,7 @@ class Trainer {
 
  private:
   /// Forward and backward passes, and the gradients' sums over the ranks; leaves loss and squared norm in totals_.
-  void accumulate(const std::vector<Microbatch>& microbatches);
-  /// The same, as a recording once it has run.
-  void accumulate_or_replay(const std::vector<Microbatch>& microbatches);
+  void accumulate(std::span<const Microbatch> microbatches);
   /// Sums metrics, squared gradient norm and votes over the world. Returns what the gradients have to be multiplied by
   /// because a step had fewer or more targets than expected.
   double agree(StepResult& result, const Votes& votes);
@@ -70,9 +70,8 @@ class Trainer {
   Tensor totals_;            ///< f64 [2 metrics + 1]: sums and counts, squared gradient norm
   MemoryPool host_memory_{make_host_memory()};
   Tensor sums_;  ///< f64 [2 metrics + 4], on the host: the same over the world, and the votes
+  RecordedSteps recorded_;
   std::int64_t step_;
-  bool has_run_ = false;
-  std::unique_ptr<Recording> recording_;
   std::optional<StepResult> diverged_;
 };
 

@@ -160,6 +160,13 @@ struct HitsArgs {
   Tensor hits;     ///< f64 [groups, 2], added to: hits, rows
 };
 
+/// The largest element of each row: of equal ones the first, NaN before all numbers.
+struct ArgMaxArgs {
+  Tensor x;              ///< f [rows, n], n at least 1
+  Tensor places;         ///< i32 [rows], set
+  Tensor probabilities;  ///< f32 [rows], set: what softmax(x) has there; or empty
+};
+
 /// Connectionist temporal classification (Graves et al. 2006): the loss of a text is -log of the probability of all
 /// ways to write its labels, in order, over the time steps, with blanks (class 0) anywhere and each label repeated at
 /// will; a blank must stand between equal labels. A sample is left out, with loss and gradient 0, where
@@ -397,7 +404,8 @@ class Backend {
   virtual void download(const Tensor& device, void* host) = 0;
   /// Runs `work` without executing what it enqueues, and keeps that instead: replay() enqueues all of it. Everything
   /// that the work uses must have run once before, keep its place and need no value from the host. What the work
-  /// allocates stays its own. Null where the device cannot: then `work` was not called.
+  /// allocates and gives back, it shares with other recordings, as they run one after the other. Null where the device
+  /// cannot: then `work` was not called.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& work) = 0;
 
   virtual void matmul(const MatmulArgs& args) = 0;
@@ -424,6 +432,7 @@ class Backend {
   virtual void cross_entropy_gradient(const CrossEntropyGradientArgs& args) = 0;
   virtual void target_places(const TargetPlacesArgs& args) = 0;
   virtual void add_hits(const HitsArgs& args) = 0;
+  virtual void arg_max(const ArgMaxArgs& args) = 0;
   virtual void ctc_loss(const CtcLossArgs& args) = 0;
   virtual void ctc_gradient(const CtcGradientArgs& args) = 0;
   virtual void lstm(const LstmArgs& args) = 0;

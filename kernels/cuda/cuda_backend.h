@@ -47,6 +47,7 @@ class CudaBackend final : public Backend {
   void cross_entropy_gradient(const CrossEntropyGradientArgs& args) override;
   void target_places(const TargetPlacesArgs& args) override;
   void add_hits(const HitsArgs& args) override;
+  void arg_max(const ArgMaxArgs& args) override;
   void ctc_loss(const CtcLossArgs& args) override;
   void ctc_gradient(const CtcGradientArgs& args) override;
   void lstm(const LstmArgs& args) override;

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "io/images/image_dataset.h"
-#include "tests/app/training_support.h"
+#include "io/image.h"
+#include "tests/app/image_support.h"
 
 namespace trireme {
 namespace {
@@ -12,67 +12,7 @@ namespace {
 using test::Layout;
 using test::ProcessResult;
 
-constexpr int size = 16;
-const std::vector<std::string> classes = {"left", "right", "none"};  // of image i: i % 3
-
-/// Grey squares on noise: where the square is tells the class.
-std::vector<std::vector<std::byte>> make_images(int images, unsigned seed) {
-  std::mt19937 random(seed);
-  std::vector<std::vector<std::byte>> all;
-  for (int i = 0; i < images; ++i) {
-    const int label = i % 3;
-    auto& pixels = all.emplace_back(size * size);
-    for (int at = 0; at < size * size; ++at) {
-      const bool bright = label < 2 && at / size > 4 && at / size < 11 && (at % size < size / 2) == (label == 0);
-      pixels[static_cast<std::size_t>(at)] = static_cast<std::byte>(random() % 100 + (bright ? 120 : 0));
-    }
-  }
-  return all;
-}
-
-void write_data(const std::filesystem::path& file, const std::vector<std::vector<std::byte>>& images) {
-  ImageDatasetWriter writer(file, classes_blob(classes, 1), size, size);
-  int label = 0;
-  for (const auto& pixels : images) writer.append(pixels, label++ % 3);
-  writer.commit();
-}
-
-/// The same runs as of a GPT, of another model.
-class ResnetTraining : public test::TrainingTest {
- protected:
-  static void SetUpTestSuite() {
-    shared = std::make_unique<test::TemporaryFolder>();
-    write_data(*shared / "train.h5", make_images(90, 1));
-    write_data(*shared / "validation.h5", make_images(13, 2));
-    test::write_text(*shared / "run.ini", "data.train=" + (*shared / "train.h5").string() + R"(
-[model]
-arch = resnet
-depth = 50
-base_width = 4
-stem = small
-image_size = 16
-label_smoothing = 0.1
-[data]
-crop = padded
-padding = 2
-flip = false
-[train]
-global_batch = 8
-micro_batch = 4
-seed = 3
-device = cpu
-[optimizer]
-name = sgd
-learning_rate = 0.02
-warmup_steps = 2
-decay = constant
-weight_decay = 1e-4
-clip_norm = 0
-[log]
-progress = none
-)");
-  }
-};
+class ResnetTraining : public test::ResnetTrainingTest {};
 
 TEST_F(ResnetTraining, PipelineStagesAndDataRanksAreTheSameRun) {
   const auto wanted = train({1, 1, 1}, 6, "one");
@@ -125,8 +65,8 @@ TEST_F(ResnetTraining, PredictionsAreWhatEvaluationsCount) {
                          "--model.depth=10 --train.micro_batch=8 --data.crop=whole " + validation + checkpoints("run"));
   std::string list;
   int number = 0;
-  for (const auto& pixels : make_images(13, 2)) {
-    Image image{.width = size, .height = size, .channels = 1};
+  for (const auto& pixels : test::make_images(13, 2)) {
+    Image image{.width = test::image_size, .height = test::image_size, .channels = 1};
     for (const std::byte value : pixels) image.pixels.push_back(static_cast<std::uint8_t>(value));
     const auto png = encode_png(image);
     const auto file = folder_ / (std::to_string(number++) + ".png");
@@ -144,7 +84,7 @@ TEST_F(ResnetTraining, PredictionsAreWhatEvaluationsCount) {
     const auto object = nlohmann::json::parse(line);
     EXPECT_EQ(object["input"], (folder_ / (std::to_string(i) + ".png")).string());
     ASSERT_EQ(object["labels"].size(), 3U);
-    const std::string& wanted = classes[static_cast<std::size_t>(i % 3)];
+    const std::string& wanted = test::image_classes[static_cast<std::size_t>(i % 3)];
     hits += object["labels"][0]["label"] == wanted ? 1 : 0;
     for (const auto& choice : object["labels"])
       if (choice["label"] == wanted) loss -= std::log(choice["probability"].get<double>());
