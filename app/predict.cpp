@@ -21,7 +21,8 @@ std::vector<Prediction::Choice> ranked(std::span<const float> logits, const std:
   for (const float logit : logits) sum += std::exp(logit - largest);
   std::vector<std::size_t> order(labels.size());
   std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, std::ranges::greater{}, [&](std::size_t label) { return logits[label]; });
+  std::ranges::sort(
+      order, [&](std::size_t a, std::size_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
   std::vector<Prediction::Choice> choices;
   for (const std::size_t label : order) choices.push_back({labels[label], std::exp(logits[label] - largest) / sum});
   return choices;

@@ -10,7 +10,7 @@ namespace trireme {
 
 /// What the configuration names. Refuses more ranks than one, and a directory without a checkpoint, for `command`.
 struct StoredModel {
-  StoredModel(const Configuration& configuration, World& world, std::string_view command);
+  StoredModel(const Configuration& given, World& world, std::string_view command);
 
   std::filesystem::path folder;
   CheckpointReader reader;

@@ -95,11 +95,24 @@ TEST_F(ErnieTraining, TokensAreLabelled) {
   pack_labels("tokens.conll", "tokens");
   const ProcessResult tuned =
       mpirun(2, fine_tune("tokens.h5") + "--train.steps=80 --parallel.pipeline=2 --data.validation=" + at("tokens.h5") +
-                    " --log.metrics=" + (folder_ / "tuned.jsonl").string());
+                    " --log.metrics=" + (folder_ / "tuned.jsonl").string() + checkpoints("tuned"));
   ASSERT_EQ(tuned.status, 0) << tuned.err;
   const auto last = read_metrics("tuned").back();
   EXPECT_GT(last["validation_accuracy"], 0.95) << last;
   EXPECT_GT(last["validation_span_f1"], 0.9) << last;
+
+  // 200 texts by batches that do not divide them, on any layout.
+  const auto evaluate = [&](int ranks, const std::string& how) {
+    const ProcessResult run =
+        mpirun(ranks, "eval --train.device=cpu --train.micro_batch=3 --data.validation=" + at("tokens.h5") +
+                          checkpoints("tuned") + how);
+    EXPECT_EQ(run.status, 0) << run.err;
+    return run.out.substr(run.out.find("accuracy"));
+  };
+  const std::string wanted = evaluate(1, "--train.global_batch=9");
+  EXPECT_THAT(wanted, HasSubstr("span_f1"));
+  EXPECT_EQ(evaluate(2, "--train.global_batch=18"), wanted);
+  EXPECT_EQ(evaluate(2, "--train.global_batch=12 --parallel.tensor=2"), wanted);
 }
 
 /// Documents of two sentences that tell by their characters which is the first; a sample is one document.
