@@ -8,51 +8,47 @@ namespace {
 using test::Layout;
 using test::ProcessResult;
 
-const std::vector<std::string> recognisers = {"--model.arch=crnn ", "--model.arch=svtr "};
 constexpr Layout one;
+const std::string at_once = " --train.micro_batch=8 ";
+const std::string bf16 = " --train.precision=bf16 ";
 
-class CudaLines : public test::CudaRuns<test::LineTrainingTest> {};
+class CudaLines : public test::CudaRuns<test::LineTrainingTest>, public testing::WithParamInterface<const char*> {
+ protected:
+  static std::string arch() { return std::string("--model.arch=") + GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(, CudaLines, testing::Values("crnn", "svtr"), [](const auto& arch) { return arch.param; });
 
-TEST_F(CudaLines, IsTheRunOfTheCpu) {
-  for (const std::string& arch : recognisers)
-    expect_same_run(train_on("cuda", one, 5, "cuda", arch), train_on("cpu", one, 5, "cpu", arch));
+TEST_P(CudaLines, IsTheRunOfTheCpu) {
+  expect_same_run(train_on("cuda", one, 4, "cuda", arch()), train_on("cpu", one, 4, "cpu", arch()));
 }
 
-TEST_F(CudaLines, InBf16ItIsNearlyTheRunOfTheCpu) {
-  const std::string bf16 = "--train.precision=bf16 ";
-  for (const std::string& arch : recognisers)
-    expect_same_run(train_on("cuda", one, 3, "cuda", arch + bf16), train_on("cpu", one, 3, "cpu", arch + bf16), 0.02);
+TEST_P(CudaLines, InBf16ItIsNearlyTheRunOfTheCpu) {
+  const std::string more = arch() + at_once + bf16;
+  expect_same_run(train_on("cuda", one, 3, "cuda", more), train_on("cpu", one, 3, "cpu", more), 0.02);
 }
 
-TEST_F(CudaLines, TwoRunsAreBitIdentical) {
-  for (const std::string& arch : recognisers)
-    for (const char* precision : {"--train.precision=fp32", "--train.precision=bf16"})
-      expect_identical(train_on("cuda", one, 3, "first", arch + precision),
-                       train_on("cuda", one, 3, "second", arch + precision));
+TEST_P(CudaLines, TwoRunsAreBitIdentical) {
+  for (const std::string& more : {arch() + at_once, arch() + at_once + bf16})
+    expect_identical(train_on("cuda", one, 3, "first", more), train_on("cuda", one, 3, "second", more));
 }
 
-/// In 12 steps each of the three widths comes often enough to be run, recorded and replayed.
-TEST_F(CudaLines, StepsRecordedForEachWidthAreTheSteps) {
-  for (const std::string& arch : recognisers) {
-    const std::string graph = arch + "--train.micro_batch=4 --train.cuda_graph=";
-    expect_identical(train_on("cuda", one, 12, "recorded", graph + "true"),
-                     train_on("cuda", one, 12, "enqueued", graph + "false"));
-  }
+/// In 10 steps each of the three widths comes often enough to be run, recorded and replayed.
+TEST_P(CudaLines, StepsRecordedForEachWidthAreTheSteps) {
+  const std::string graph = arch() + at_once + "--train.cuda_graph=";
+  expect_identical(train_on("cuda", one, 10, "recorded", graph + "true"),
+                   train_on("cuda", one, 10, "enqueued", graph + "false"));
 }
 
-TEST_F(CudaLines, ACheckpointGoesOnOnTheOtherDevice) {
-  for (const std::string& arch : recognisers) {
-    const std::string saved = arch + checkpoints(arch.substr(arch.size() - 5, 4));
-    const auto wanted = train_on("cpu", one, 6, "at_once", arch);
-    train_on("cpu", one, 2, "moved", saved);
-    train_on("cuda", {2, 1, 1}, 4, "moved", saved);
-    expect_same_run(train_on("cpu", one, 6, "moved", saved), wanted);
-    std::filesystem::remove(folder_ / "moved.jsonl");
-  }
+TEST_P(CudaLines, ACheckpointGoesOnOnTheOtherDevice) {
+  const std::string saved = arch() + checkpoints("moved");
+  const auto wanted = train_on("cpu", one, 6, "at_once", arch());
+  train_on("cpu", one, 2, "moved", saved);
+  train_on("cuda", {2, 1, 1}, 4, "moved", saved);
+  expect_same_run(train_on("cpu", one, 6, "moved", saved), wanted);
 }
 
-TEST_F(CudaLines, EvaluatesAndRecognizes) {
-  train_on("cpu", one, 120, "reads", "--train.micro_batch=8" + checkpoints("reads"));
+TEST_P(CudaLines, EvaluatesAndRecognizes) {
+  train_on("cpu", one, 120, "reads", arch() + at_once + checkpoints("reads"));
   const auto evaluate = [&](const std::string& device) {
     const ProcessResult run =
         test::run_trireme("eval --train.global_batch=8 --train.device=" + device + validation() + checkpoints("reads"));

@@ -44,7 +44,7 @@ TEST_F(CudaResnet, ACheckpointGoesOnOnTheOtherDevice) {
   expect_same_run(train_on("cpu", one, 6, "moved", small + checkpoints("moved")), wanted);
   const auto loss = [&](const std::string& device) {
     const ProcessResult run =
-        test::run_trireme("eval --data.crop=padded --train.global_batch=13 --train.device=" + device +
+        test::run_trireme("eval --data.crop=padded --train.global_batch=8 --train.device=" + device +
                           " --data.validation=" + (*shared / "validation.h5").string() + checkpoints("moved"));
     EXPECT_EQ(run.status, 0) << run.err;
     return std::stod(run.out.substr(run.out.find("loss ") + 5));
