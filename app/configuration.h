@@ -30,7 +30,7 @@ struct ErnieOptions {
   double mask_characters = 1, mask_words = 1, mask_entities = 1;
   // Not keys: as the data set has it.
   ErnieTask task = ErnieTask::pretrain;
-  int labels = 0;
+  std::vector<std::string> labels;
 };
 
 struct DataOptions {
@@ -109,6 +109,9 @@ struct LogOptions {
   std::filesystem::path tensorboard, visualdl;  ///< folders; empty: none
   int scalars_every = 1;                        ///< steps, of both
   int histograms_every = 100;                   ///< steps; 0: none
+  int samples = 4;                              ///< with what the model makes of them, at each validation
+  int sample_tokens = 32;                       ///< that a language model adds to one
+  std::string prompt;                           ///< to what; empty: the beginnings of validation samples
   int every = 10;                               ///< steps between progress lines
   bool timing = true;                           ///< metrics tell times; without them equal runs write equal files
   ProgressKind progress = ProgressKind::automatic;
@@ -136,6 +139,14 @@ struct RecognizeOptions {
   bool json = false;
 };
 
+/// Options of `predict`.
+struct PredictOptions {
+  std::vector<std::string> inputs;  ///< texts, or paths of images
+  std::filesystem::path input;      ///< a file of them; or empty
+  int top = 1;                      ///< labels told of each
+  bool json = false;
+};
+
 /// Options of `inspect`.
 struct InspectOptions {
   std::filesystem::path path;
@@ -146,6 +157,7 @@ struct InspectOptions {
 /// Options of `report`.
 struct ReportOptions {
   std::vector<std::filesystem::path> runs;
+  std::vector<std::filesystem::path> alerts;
   std::filesystem::path output = "report.html";
 };
 
@@ -180,6 +192,7 @@ struct Configuration {
   PackLabelsOptions pack_labels;
   PackLinesOptions pack_lines;
   RecognizeOptions recognize;
+  PredictOptions predict;
   InspectOptions inspect;
   ReportOptions report;
   LayoutOptions layout;

@@ -49,6 +49,11 @@ std::string Failure::text() const {
 
 FailureReport::FailureReport(World& world) : world_(world), ranks_(world.group("failures", all_ranks(world))) {}
 
+void FailureReport::print(const Failure& failure, const std::string& who) const {
+  std::cerr << fmt::format("trireme: {}{}\n", who, failure.text());
+  if (listener_ && failure.status != ExitStatus::invalid_input) listener_(who + failure.text());
+}
+
 ExitStatus FailureReport::report(const Failure& failure) {
   MemoryPool pool(make_host_memory());
   Tensor digest(pool, {2}, DType::f64);
@@ -60,9 +65,9 @@ ExitStatus FailureReport::report(const Failure& failure) {
   const bool alike = all_failed && digest.data<double>()[0] == -digest.data<double>()[1];
 
   if (!alike) {
-    std::cerr << fmt::format("trireme: rank {} ({}): {}\n", world_.rank(), world_.host(), failure.text());
+    print(failure, fmt::format("rank {} ({}): ", world_.rank(), world_.host()));
   } else if (world_.rank() == 0) {
-    std::cerr << fmt::format("trireme: {}\n", failure.text());
+    print(failure, "");
   }
   if (alike && failure.status == ExitStatus::invalid_input) return failure.status;
   if (all_failed) ranks_->barrier();  // the first to end the job must not cut off another's message

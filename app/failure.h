@@ -2,8 +2,10 @@
 #pragma once
 
 #include <exception>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "comm/mpi/world.h"
 #include "kernels/error.h"
@@ -27,11 +29,16 @@ struct Failure {
 class FailureReport {
  public:
   explicit FailureReport(World& world);  ///< collective
+  /// Is also told what this rank prints of a failure that is not the user's.
+  void on_report(std::function<void(const std::string& text)> listener) { listener_ = std::move(listener); }
   /// Returns the exit status, or ends the job.
   ExitStatus report(const Failure& failure);
 
  private:
+  void print(const Failure& failure, const std::string& who) const;
+
   World& world_;
+  std::function<void(const std::string&)> listener_;
   std::unique_ptr<Communicator> ranks_;  ///< of its own, so that nothing else is under way on it
 };
 

@@ -108,19 +108,24 @@ std::string conclusion(const HangReport& report, const std::vector<Culprit>& cul
 
 }  // namespace
 
-std::string HangReport::to_string() const {
+std::string HangReport::summary() const {
   const std::vector<Culprit> culprits = find_culprits(*this);
   const RankReport& noticed = ranks.at(noticed_by);
-  const Culprit about = culprits.empty() ? Culprit{&noticed, stillest(noticed)} : culprits.front();
-  return fmt::format("trireme: {}\n{}{}trireme: {}\ntrireme: the job ends with status 1 ({})\n", headline(*this, about),
-                     positions(*this), stacks(*this), conclusion(*this, culprits), limit);
+  return headline(*this, culprits.empty() ? Culprit{&noticed, stillest(noticed)} : culprits.front());
+}
+
+std::string HangReport::to_string() const {
+  return fmt::format("trireme: {}\n{}{}trireme: {}\ntrireme: the job ends with status 1 ({})\n", summary(),
+                     positions(*this), stacks(*this), conclusion(*this, find_culprits(*this)), limit);
+}
+
+std::string HangReport::death_summary(std::size_t dead) const {
+  const RankReport& rank = ranks.at(dead);
+  return fmt::format("rank {} (host {}, process {}) has died: killed, or crashed", rank.rank, host, rank.process);
 }
 
 std::string HangReport::death_of(std::size_t dead) const {
-  const RankReport& rank = ranks.at(dead);
-  return fmt::format(
-      "trireme: rank {} (host {}, process {}) has died: killed, or crashed. Where the ranks here were:\n{}", rank.rank,
-      host, rank.process, positions(*this));
+  return fmt::format("trireme: {}. Where the ranks here were:\n{}", death_summary(dead), positions(*this));
 }
 
 }  // namespace trireme

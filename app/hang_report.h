@@ -32,10 +32,15 @@ struct HangReport {
   std::size_t noticed_by = 0;
   std::vector<RankReport> ranks;  ///< of this host
 
+  /// Who holds up the others, or who noticed, and in what, in a line.
+  std::string summary() const;
   /// Lines, each with its end: who holds up the others (or who noticed) and where; where each thread of each rank is;
   /// stacks, those alike together; what to make of it.
   std::string to_string() const;
-  /// Of ranks.at(dead), whose process has ended without a word: who it was, and where each thread of each rank was.
+  /// "rank 2 (host a, process 4711) has died: killed, or crashed": of ranks.at(dead), whose process has ended without a
+  /// word.
+  std::string death_summary(std::size_t dead) const;
+  /// Of ranks.at(dead), the same: who it was, and where each thread of each rank was.
   std::string death_of(std::size_t dead) const;
 };
 

@@ -10,6 +10,7 @@
 #include "app/failure.h"
 #include "app/file_modes.h"
 #include "app/options.h"
+#include "app/run_events.h"
 #include "comm/mpi/world.h"
 #include "kernels/activity.h"
 
@@ -20,15 +21,18 @@ using Arguments = std::vector<std::string>;
 
 bool is_help(const std::string& argument) { return argument == "--help" || argument == "-h"; }
 
-ExitStatus run_on_all_ranks(Command command, const Arguments& arguments, World& world) {
+ExitStatus run_on_all_ranks(Command command, const Arguments& arguments, World& world, FailureReport& failures) {
   const Configuration configuration = parse_command_line(command, arguments);
   switch (command) {
     case Command::train:
+      failures.on_report([events = RunEvents(configuration.log.events)](const auto& text) { events.alert(text); });
       return run_train(configuration, world);
     case Command::eval:
       return run_eval(configuration, world);
     case Command::recognize:
       return run_recognize(configuration, world);
+    case Command::predict:
+      return run_predict(configuration, world);
     case Command::doctor:
       return run_doctor(configuration, world);
     default:
@@ -46,7 +50,7 @@ ExitStatus run_in_world(Command command, const Arguments& arguments, int argc, c
   watch.reset();
   std::optional<Failure> failure;
   try {
-    return run_on_all_ranks(command, arguments, world);
+    return run_on_all_ranks(command, arguments, world, failures);
   } catch (const std::exception& error) {
     failure.emplace(error);
   }

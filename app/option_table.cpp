@@ -6,6 +6,7 @@
 #include "app/monitor/listen_address.h"
 #include "app/section_table.h"
 #include "app/workload.h"
+#include "io/utf8.h"
 
 namespace trireme {
 namespace {
@@ -15,6 +16,7 @@ constexpr std::uint32_t for_train = bit(Command::train);
 constexpr std::uint32_t for_eval = bit(Command::eval);
 constexpr std::uint32_t for_sample = bit(Command::sample);
 constexpr std::uint32_t for_recognize = bit(Command::recognize);
+constexpr std::uint32_t for_predict = bit(Command::predict);
 constexpr std::uint32_t for_pack = bit(Command::pack);
 constexpr std::uint32_t for_inspect = bit(Command::inspect);
 constexpr std::uint32_t for_layout = bit(Command::layout);
@@ -125,7 +127,7 @@ void declare_training(std::vector<Option>& options) {
       .number("micro_batch", &TrainOptions::micro_batch, "samples that a stage works on at a time", {.low = 1})
       .used_by(for_train | for_eval)
       .number("seed", &TrainOptions::seed, "of initial values, sample order and dropout")
-      .used_by(for_train | for_eval | for_sample | for_recognize | for_doctor)
+      .used_by(for_train | for_eval | for_sample | for_recognize | for_predict | for_doctor)
       .choice<DeviceChoice>(
           "device", &TrainOptions::device, "where to compute",
           {{"auto", DeviceChoice::automatic}, {"cpu", DeviceChoice::cpu}, {"cuda", DeviceChoice::cuda}})
@@ -135,7 +137,8 @@ void declare_training(std::vector<Option>& options) {
       .flag("deterministic", &TrainOptions::deterministic,
             "false: faster gradients of attention on a GPU, in any order")
       .flag("tf32", &TrainOptions::tf32, "on a GPU: fp32 products keep 10 bits of their operands' fractions")
-      .flag("cuda_graph", &TrainOptions::cuda_graph, "on a GPU: record a step once and replay it (not with dropout)")
+      .flag("cuda_graph", &TrainOptions::cuda_graph,
+            "on a GPU: record the step of each shape once and replay it (not with dropout)")
       .number("validate_every", &TrainOptions::validate_every, "steps between validations; 0: only at the end")
       .number("time_limit", &TrainOptions::time_limit,
               "seconds after which to save and stop (status 75); 0: none, or Slurm's")
@@ -181,7 +184,7 @@ void declare_running(std::vector<Option>& options) {
                             {{"gpipe", ScheduleKind::gpipe}, {"1f1b", ScheduleKind::one_f_one_b}});
 
   SectionTable{options, "checkpoint", &Configuration::checkpoint}
-      .used_by(for_train | for_eval | for_sample | for_recognize | for_layout | for_doctor)
+      .used_by(for_train | for_eval | for_sample | for_recognize | for_predict | for_layout | for_doctor)
       .path("directory", &CheckpointOptions::directory, "where checkpoints are; empty: none are written")
       .used_by(for_train)
       .number("every", &CheckpointOptions::every, "steps between checkpoints; 0: only at the end or when stopped")
@@ -191,7 +194,7 @@ void declare_running(std::vector<Option>& options) {
       .number("keep_every", &CheckpointOptions::keep_every, "also keep those of steps that this divides; 0: none")
       .used_by(for_train | for_doctor)
       .flag("background", &CheckpointOptions::background, "write from a copy in memory while training goes on")
-      .used_by(for_train | for_eval | for_sample | for_recognize)
+      .used_by(for_train | for_eval | for_sample | for_recognize | for_predict)
       .text("mirror", &CheckpointOptions::mirror,
             "s3://BUCKET/PREFIX or a path: complete checkpoints are copied there and restored from there; empty: none")
       .text("resume", &CheckpointOptions::resume, "auto: the newest checkpoint; never; or a step",
@@ -210,6 +213,11 @@ void declare_running(std::vector<Option>& options) {
       .number("scalars_every", &LogOptions::scalars_every, "steps between the scalars of both", {.low = 1})
       .number("histograms_every", &LogOptions::histograms_every,
               "steps between their histograms of weights and gradients; 0: none", {.low = 0})
+      .number("samples", &LogOptions::samples,
+              "validation samples in both, with what the model makes of them, at each validation; 0: none", {.low = 0})
+      .number("sample_tokens", &LogOptions::sample_tokens, "gpt: tokens that it adds to one", {.low = 1})
+      .text("prompt", &LogOptions::prompt, "gpt: text to go on from; empty: the beginnings of validation samples",
+            "UTF-8 text", [](const std::string& value) { return valid_utf8_bytes(value) == value.size(); })
       .number("every", &LogOptions::every, "steps between plain progress lines", {.low = 1})
       .flag("timing", &LogOptions::timing, "false: metrics leave out times, so that equal runs write equal files")
       .choice<ProgressKind>("progress", &LogOptions::progress, "auto: a bar on a terminal, plain lines elsewhere",
@@ -250,6 +258,13 @@ void declare_tools(std::vector<Option>& options) {
       .number("beam", &RecognizeOptions::beam, "texts that a beam search keeps; 0: the likeliest character each step",
               {.low = 0, .high = 1000})
       .flag("json", &RecognizeOptions::json, "one JSON object a line");
+
+  SectionTable{options, "predict", &Configuration::predict}
+      .used_by(for_predict)
+      .texts("inputs", &PredictOptions::inputs, "texts (a pair with a TAB between), or image files; the arguments")
+      .path("input", &PredictOptions::input, "file of them, one a line; empty: none")
+      .number("top", &PredictOptions::top, "likeliest labels to tell of a text or image", {.low = 1})
+      .flag("json", &PredictOptions::json, "one JSON object a line");
 
   SectionTable<Configuration>{options, "pack", nullptr}.used_by(for_pack).choice(
       "kind", &Configuration::pack_kind, "what the input is; the first argument", {"text", "labels", "images", "ocr"});
@@ -319,6 +334,8 @@ void declare_tools(std::vector<Option>& options) {
       .used_by(for_report)
       .paths("runs", &ReportOptions::runs,
              "metrics files, or folders with metrics.jsonl and events.jsonl; the arguments")
+      .paths("alerts", &ReportOptions::alerts,
+             "files of Alertmanager's webhook messages, or logs of idle_release.py, a JSON object a line")
       .path("output", &ReportOptions::output, "page to write");
 
   SectionTable{options, "layout", &Configuration::layout}

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "app/inference.h"
+#include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
@@ -27,6 +29,15 @@ std::vector<float> thinned(Backend& backend, const Tensor& tensor) {
   values.resize(count);
   values.shrink_to_fit();
   return values;
+}
+
+/// A sample alone, as a batch of its own.
+Batch read_sample(Source& source, std::int64_t number) {
+  Batch sample{.number = number, .first_sample = number, .samples = 1, .fields = source.fields(number), .data = {}};
+  std::vector<std::byte*> room;
+  for (const Field& field : sample.fields) room.push_back(sample.data.emplace_back(field.bytes()).data());
+  source.read(number, 0, room);
+  return sample;
 }
 
 }  // namespace
@@ -71,6 +82,26 @@ void Pictures::look_at_parameters(std::int64_t step) {
       if (parameter.trained()) look("gradients", parameter.gradient);
       first += elements;
     }
+  }
+}
+
+void Pictures::look_at_samples(std::int64_t step, DataSet& data) {
+  const bool draws = !options_.tensorboard.empty() || !options_.visualdl.empty();
+  if (!draws || options_.samples == 0 || session_.data().rank() != 0) return;
+  const Activity activity("samples to look at");
+  const Configuration& configuration = session_.configuration();
+  const double time = wall_seconds();
+  const auto source =
+      data.source(configuration, {.global_batch = 1, .seed = configuration.train.seed, .training = false});
+  const std::int64_t all = source->batches(), count = std::min<std::int64_t>(options_.samples, all);
+  Inference model(session_);
+  for (std::int64_t number = 0; number < count; ++number) {  // evenly from all of them
+    auto example = workload_of(configuration).example(model, read_sample(*source, number * all / count));
+    if (!example || session_.world().rank() != 0) continue;
+    add([tag = fmt::format("samples/{}", number), step, time, example = *std::move(example)](EventLog& log) {
+      log.text(tag, step, time, example.text);
+      if (example.picture) log.image(tag + "/picture", step, time, *example.picture);
+    });
   }
 }
 

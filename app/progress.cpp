@@ -101,10 +101,15 @@ void Progress::step(const StepMetrics& metrics) {
 }
 
 void Progress::note(const std::string& text) {
-  if (kind_ != ProgressKind::none) warn(text);
+  if (kind_ != ProgressKind::none) show(text);
 }
 
 void Progress::warn(const std::string& text) {
+  show(text);
+  if (listener_) listener_(text);
+}
+
+void Progress::show(const std::string& text) {
   if (bar_.empty()) {
     out_ << text << std::endl;
   } else {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <ostream>
 #include <string>
+#include <utility>
 
 #include "app/configuration.h"
 #include "app/metrics.h"
@@ -47,11 +49,15 @@ class Progress {
   void step(const StepMetrics& metrics);
   /// A line of its own, above the bar: a validation result, a checkpoint. Not shown where the kind is none.
   void note(const std::string& text);
-  /// The same, for what must be seen: shown in any case.
+  /// The same, for what must be seen: shown in any case, and told to `listener`.
   void warn(const std::string& text);
+  void on_warning(std::function<void(const std::string& text)> listener) { listener_ = std::move(listener); }
 
  private:
+  void show(const std::string& text);
+
   std::ostream& out_;
+  std::function<void(const std::string&)> listener_;
   ProgressKind kind_;
   int every_;
   std::int64_t steps_;

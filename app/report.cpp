@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -12,6 +13,7 @@
 
 #include "app/commands.h"
 #include "app/ini.h"
+#include "app/report_alerts.h"
 #include "app/report_page.h"
 
 namespace trireme {
@@ -22,17 +24,26 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t most_points = 2000;  // of a curve
 
-std::vector<Json> read_lines(const fs::path& file) {
-  std::ifstream stream(file);
-  if (!stream) refuse("report: '{}' cannot be read; expected what log.metrics or log.events wrote", file.string());
-  std::vector<Json> lines;
-  for (std::string text; std::getline(stream, text);) {
-    Json line = Json::parse(text, nullptr, false);
-    if (stream.eof() && line.is_discarded()) break;  // being written, or cut short by a crash
-    if (!line.is_object() || !line.contains("step") || !line["step"].is_number_integer())
-      refuse("{}:{}: found '{}', expected a JSON object with a step", file.string(), lines.size() + 1,
-             text.substr(0, 40));
-    lines.push_back(std::move(line));
+std::vector<Json> read_metrics(const fs::path& file) {
+  constexpr const char* expected = "what log.metrics wrote: a JSON object with a step a line";
+  std::vector<Json> lines = read_json_lines(file, expected);
+  for (std::size_t number = 0; number < lines.size(); ++number)
+    if (!lines[number].value("step", Json()).is_number_integer())
+      refuse("{}:{}: found '{}', expected {}", file.string(), number + 1, lines[number].dump().substr(0, 40), expected);
+  return lines;
+}
+
+std::vector<Json> read_events(const fs::path& file) {
+  constexpr const char* expected = "what log.events wrote: a JSON object with an event a line";
+  std::vector<Json> lines = read_json_lines(file, expected);
+  for (std::size_t number = 0; number < lines.size(); ++number) {
+    const Json& line = lines[number];
+    const bool knows_time = line.value("time", Json()).is_number();
+    const bool knows_step = line.value("step", Json()).is_number_integer();
+    const Json kind = line.value("event", Json());
+    // Who tells of an alert may not know the step.
+    if (!kind.is_string() || (!knows_time && line.contains("time")) || !(knows_step || (kind == "alert" && knows_time)))
+      refuse("{}:{}: found '{}', expected {}", file.string(), number + 1, line.dump().substr(0, 40), expected);
   }
   return lines;
 }
@@ -132,28 +143,50 @@ Json differences_of(const std::vector<std::map<std::string, std::string>>& all) 
   return rows;
 }
 
+/// The events as the page takes them, with a step each, and what was told from outside in between.
+Json events_of(const std::vector<Json>& metrics, const std::vector<Json>& events,
+               const std::vector<OutsideAlert>& alerts) {
+  const StepTimes times(metrics, events);
+  std::string job;
+  Json told = Json::array();
+  for (Json event : events) {
+    job = event.value("job", job);
+    event.erase("configuration");
+    if (!event.contains("step")) event["step"] = times.nearest(event["time"]);
+    told.push_back(std::move(event));
+  }
+  for (const OutsideAlert& alert : alerts) {
+    if (!job.empty() && !alert.job.empty() && alert.job != job) continue;
+    const auto step = times.step_at(alert.begin);
+    if (!step) continue;
+    Json event = {{"event", "alert"}, {"name", alert.name}, {"what", alert.what}, {"step", *step}};
+    event["time"] = alert.begin;
+    if (alert.end) event.update({{"end_step", times.nearest(*alert.end)}, {"end_time", *alert.end}});
+    const auto later = [&](const Json& other) { return other.value("time", 0.0) > alert.begin; };
+    told.insert(std::ranges::find_if(told, later), std::move(event));
+  }
+  return told;
+}
+
 }  // namespace
 
 std::string report_page(const ReportOptions& options) {
   if (options.runs.empty())
     refuse("report: found no run, expected files of log.metrics, or folders with a metrics.jsonl");
+  std::vector<OutsideAlert> alerts;
+  for (const fs::path& file : options.alerts) std::ranges::move(read_alerts(file), std::back_inserter(alerts));
   Json page = {{"runs", Json::array()}};
   std::vector<std::map<std::string, std::string>> settings;
   for (const fs::path& path : options.runs) {
     const LoggedRun run(path);
-    const std::vector<Json> lines = read_lines(run.metrics);
+    const std::vector<Json> lines = read_metrics(run.metrics);
     std::vector<Json> events;
-    if (fs::exists(run.events)) events = read_lines(run.events);
+    if (fs::exists(run.events)) events = read_events(run.events);
     settings.push_back(settings_of(events, run.events));
-    Json told = Json::array();
-    for (Json event : events) {
-      event.erase("configuration");
-      told.push_back(std::move(event));
-    }
     page["runs"].push_back({{"name", run.name},
                             {"steps", lines.empty() ? 0 : lines.back()["step"].get<std::int64_t>()},
                             {"curves", curves_of(lines, capacities_of(events))},
-                            {"events", std::move(told)}});
+                            {"events", events_of(lines, events, alerts)}});
   }
   page["differences"] = differences_of(settings);
   std::string data = page.dump();

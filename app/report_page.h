@@ -13,6 +13,8 @@ inline constexpr std::string_view report_template = R"page(<!doctype html>
 <title>Trireme runs</title>
 <style>
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 1180px; padding: 0 1em; color: #1c2733; }
+tr.alert td { color: #c62828; } #events td { white-space: nowrap; }
+#events td:last-child { white-space: normal; overflow-wrap: anywhere; }
 h1 { font-size: 22px; margin: 0 0 .6em; } h2 { font-size: 16px; margin: 2em 0 .6em; }
 #legend span { margin-right: 1.6em; white-space: nowrap; } #legend i { display: inline-block; width: 1.6em; height: 3px;
   vertical-align: middle; margin-right: .5em; }
@@ -42,18 +44,34 @@ const make = (name, text, parent) => {
   if (parent) parent.append(element);
   return element;
 };
+// Runs are called by what tells them apart in their paths.
+const parts = data.runs.map(run => run.name.split("/"));
+let shared = 0;
+while (parts.every(path => path.length > shared + 1 && path[shared] === parts[0][shared])) ++shared;
+data.runs.forEach((run, i) => { run.path = run.name; run.name = parts[i].slice(shared).join("/"); });
 data.runs.forEach((run, i) => {
   const entry = make("span", undefined, document.getElementById("legend"));
   make("i", undefined, entry).style.background = colour(i);
   entry.append(run.name + ", " + run.steps + " steps");
+  entry.title = run.path;
 });
+const any = (kind, least) => data.runs.some(run => run.events.some(event => event.event === kind && event.step >= least));
+if (any("begin", 1)) make("span", "\u2506 restart", document.getElementById("legend"));
+if (any("alert", 0)) make("span", "\u25bc alert", document.getElementById("legend"));
 
 const titles = {loss: "Loss, nats", validation_loss: "Validation loss, nats", grad_norm: "Gradient norm",
   learning_rate: "Learning rate", tokens_per_second: "Tokens a second", samples_per_second: "Samples a second",
   flop_utilization: "Model FLOP utilisation", step_seconds: "Step time, s", data_wait_share: "Data wait, share of the step",
   checkpoint_stall_seconds: "Checkpoint stall, s"};
-const number = value => value === 0 ? "0" : Math.abs(value) >= 1e4 || Math.abs(value) < 1e-3 ?
-  value.toExponential(1) : String(Number(value.toPrecision(3)));
+const words = event => (event.name ? event.name + ": " : "") + event.what;
+const moment = seconds => new Date(1000 * seconds).toISOString().slice(0, 19).replace("T", " ");
+function number(value) {
+  const size = Math.abs(value), short = part => String(Number(part.toPrecision(3)));
+  if (size !== 0 && (size < 1e-3 || size >= 1e13)) return value.toExponential(1);
+  for (const [unit, name] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]])
+    if (size >= Math.max(unit, 1e4)) return short(value / unit) + name;
+  return short(value);
+}
 
 function chart(key) {
   const shown = data.runs.map((run, i) => ({points: run.curves[key] || [], i})).filter(line => line.points.length);
@@ -86,6 +104,18 @@ function chart(key) {
       if (event.event === "begin" && event.step > 0)
         add("line", {x1: x(event.step), x2: x(event.step), y1: top, y2: h - bottom, stroke: colour(i),
           "stroke-dasharray": "2 3", opacity: .7, class: "restart"});
+  for (const {i} of shown)
+    for (const event of data.runs[i].events)
+      if (event.event === "alert") {
+        const at = x(Math.min(event.step, last));
+        if (event.end_step > event.step)
+          add("rect", {x: at, y: top, width: x(Math.min(event.end_step, last)) - at, height: h - top - bottom,
+            fill: colour(i), opacity: .12, class: "alert-span"});
+        const mark = add("path", {d: `M${at} ${h - bottom} V${top} m-4 -7 h8 l-4 7 z`, stroke: colour(i), fill: colour(i),
+          "stroke-width": 1, opacity: .8, class: "alert"});
+        mark.append(document.createElementNS(svg.namespaceURI, "title"));
+        mark.firstChild.textContent = data.runs[i].name + ", step " + event.step + ": " + words(event);
+      }
   for (const {points, i} of shown) {
     if (points.length === 1) add("circle", {cx: x(points[0][0]), cy: y(points[0][1]), r: 3, fill: colour(i)});
     add("polyline", {points: points.map(([step, value]) => x(step).toFixed(1) + "," + y(value).toFixed(1)).join(" "),
@@ -107,19 +137,24 @@ function table(place, heads, rows, none) {
   rows.forEach(cells => {
     const row = make("tr", undefined, grid);
     cells.forEach(text => make("td", text, row));
+    if (cells.includes("alert")) row.className = "alert";
   });
 }
 const rows = [];
 for (const run of data.runs) {
-  let layout = null;
+  let layout = null, ended = true;
   for (const event of run.events) {
-    const time = event.time ? new Date(1000 * event.time).toISOString().slice(0, 19).replace("T", " ") : "";
+    const time = event.time ? moment(event.time) : "";
     let what = event.event, more = event.why || "";
+    if (what === "alert") more = words(event) + (event.end_time ? "; until " + moment(event.end_time) : "");
+    if (what === "stopped" || what === "done") ended = true;
     if (what === "begin") {
       what = layout === null && event.step === 0 ? "began" : "restarted";
-      more = event.ranks + " ranks, " + event.layout + ", " + event.device;
+      more = event.ranks + (event.ranks === 1 ? " rank, " : " ranks, ") + event.layout + ", " + event.device;
       if (layout !== null && layout !== event.layout) more += "; the layout was " + layout;
+      if (!ended) more += "; the life before had ended without a word";
       layout = event.layout;
+      ended = false;
     }
     rows.push([run.name, event.step, time, what, more]);
   }

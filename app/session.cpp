@@ -346,7 +346,8 @@ Session::Initialized Session::initialize(CheckpointReader& reader) {
   return result;
 }
 
-std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& world, Damaged then) {
+std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& world, Damaged then,
+                                      const std::function<void(std::int64_t step, const std::string&)>& tell) {
   if (options.directory.empty() || options.resume == "never") return {};
   // One rank looks, so that ranks cannot disagree while a file system settles.
   std::vector<Candidate> left;
@@ -367,9 +368,12 @@ std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& w
       if (world.rank() == 0 && then == Damaged::set_aside) set_all_aside(options.directory, damaged);
       return folder;
     }
-    if (world.rank() == 0)
-      std::cerr << fmt::format("trireme: {} is damaged: {}\n", next.mirrored ? options.mirror : folder.string(),
-                               damage);
+    if (world.rank() == 0) {
+      const std::string told =
+          fmt::format("{} is damaged: {}", next.mirrored ? options.mirror : folder.string(), damage);
+      std::cerr << "trireme: " + told + "\n";
+      if (tell) tell(next.step, told);
+    }
     if (!next.mirrored || std::filesystem::exists(folder)) damaged.push_back(next.step);
   }
   if (options.resume != "auto") refuse("checkpoint.resume={}: {}", options.resume, damage);

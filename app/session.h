@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -117,8 +118,10 @@ enum class Damaged { leave, set_aside };
 
 /// The checkpoint that checkpoint.resume asks for, read and found whole; an empty path where it is "auto" and there is
 /// none, or "never". Collective: all ranks get the same answer. "auto" takes the newest that is whole; rank 0 names
-/// those that are not. Refuses a step that is not there or is damaged, and a directory with nothing but damage.
-std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& world, Damaged then = Damaged::leave);
+/// those that are not, to `tell` too. Refuses a step that is not there or is damaged, and a directory with nothing but
+/// damage.
+std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& world, Damaged then = Damaged::leave,
+                                      const std::function<void(std::int64_t step, const std::string&)>& tell = {});
 
 /// What eval and sample run: `configuration` with the model that the checkpoint holds. Refuses a checkpoint whose
 /// configuration is not of its tensors, before memory is taken for any.

@@ -1,14 +1,12 @@
 // trireme train
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <iostream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
+#include "app/beginning.h"
 #include "app/commands.h"
 #include "app/doctor.h"
 #include "app/metrics.h"
@@ -16,6 +14,7 @@
 #include "app/options.h"
 #include "app/pictures.h"
 #include "app/progress.h"
+#include "app/run_events.h"
 #include "app/saves.h"
 #include "app/stop_signal.h"
 #include "app/time_limit.h"
@@ -34,6 +33,7 @@ class Run {
   Run(const Configuration& configuration, World& world, Monitor& monitor)
       : configuration_(configuration),
         time_limit_(configuration.train.time_limit),
+        events_(configuration.log.events),
         world_(world),
         monitor_(monitor),
         data_(open_data(configuration, configuration.data.train, "data.train")),
@@ -44,20 +44,22 @@ class Run {
     }
     prepare_directory();
     check_before_training(configuration, world, session_.parameter_count());
-    resume();
+    beginning_ = begin_or_go_on(session_, events_);
+    step_ = beginning_.step;
     trainer_ = std::make_unique<Trainer>(session_, *data_, step_);
     if (world.rank() == 0) {
       if (!configuration.log.metrics.empty())
         log_ = std::make_unique<MetricsLog>(configuration.log.metrics, step_, configuration.log.timing);
       progress_ =
           std::make_unique<Progress>(configuration.log, configuration.train.steps, std::cerr, stderr_is_terminal());
+      progress_->on_warning([this](const std::string& text) { check_told(events_.alert(text, step_)); });
     }
     together(world.all(), [&] { pictures_ = std::make_unique<Pictures>(session_, step_); });
     if (!configuration.checkpoint.directory.empty())
       saves_ = std::make_unique<Saves>(session_, step_, log_.get(), progress_.get());
     announce();
     monitor_.begin(facts());
-    tell_of_beginning();
+    if (progress_) check_told(events_.begin(step_, world.size(), facts(), configuration));
   }
 
   ExitStatus go() {
@@ -76,6 +78,7 @@ class Run {
       const auto validation = validates ? validate() : std::nullopt;
       report(result, validation.value_or(Measured{}));
       if (validates && !validation) return stop_early();
+      if (validates) pictures_->look_at_samples(step_, *validation_);
       if (result.votes.stop && !last) return stop_early();
       if (saves_ && !last && (is_due(configuration_.checkpoint.every, false) || result.votes.save))
         saves_->begin(step_);
@@ -84,7 +87,7 @@ class Run {
     if (saves_) saves_->finish(step_);
     if (log_) log_->sync();
     finish_mirror();
-    tell_event({{"event", "done"}});
+    if (progress_) check_told(events_.done(step_));
     return ExitStatus::done;
   }
 
@@ -147,57 +150,6 @@ class Run {
     });
   }
 
-  void resume() {
-    const auto start = Clock::now();
-    const auto folder = find_checkpoint(configuration_.checkpoint, world_, Damaged::set_aside);
-    if (folder.empty()) {
-      expect_new_run();
-      return initialize();
-    }
-    CheckpointReader reader(folder);
-    const CheckpointInfo& info = reader.info();
-    if (info.seed != configuration_.train.seed)
-      refuse("train.seed={}, but {} was made with {}: go on with that seed, or start anew with checkpoint.resume=never",
-             configuration_.train.seed, folder.string(), info.seed);
-    if (info.samples != info.step * configuration_.train.global_batch)
-      refuse("train.global_batch={}, but {} consumed {} samples in {} steps: go on with a global batch of {}",
-             configuration_.train.global_batch, folder.string(), info.samples, info.step, info.samples / info.step);
-    session_.load(reader);
-    step_ = info.step;
-    resumed_from_ = folder;
-    resumed_in_ = seconds_since(start);
-  }
-
-  /// There is no checkpoint. Where an earlier life of the run must have saved some, their file system may be missing.
-  void expect_new_run() const {
-    const CheckpointOptions& options = configuration_.checkpoint;
-    const auto& metrics = configuration_.log.metrics;
-    if (options.directory.empty() || options.resume != "auto" || options.every == 0 || metrics.empty()) return;
-    together(world_.all(), [&] {
-      const std::int64_t told = world_.rank() == 0 ? last_step_in(metrics) : 0;
-      if (told <= 2 * options.every) return;  // the second save waits for the first
-      refuse(
-          "checkpoint.directory={}: found no checkpoint, but log.metrics={} tells of {} steps, one due every {}. Is "
-          "its file system mounted? Nothing is begun anew without your word: move the metrics away, or say "
-          "checkpoint.resume=never",
-          options.directory.string(), metrics.string(), told, options.every);
-    });
-  }
-
-  /// Begins with the parameters of another run.
-  void initialize() {
-    if (configuration_.train.init.empty()) return;
-    const auto folder = newest_checkpoint(configuration_.train.init, "train.init");
-    CheckpointReader reader(folder);
-    const Session::Initialized found = session_.initialize(reader);
-    initialized_.push_back(fmt::format("init        {} parameters from {}", found.taken, folder.string()));
-    const auto add = [&](const char* what, const std::vector<std::string>& names) {
-      if (!names.empty()) initialized_.push_back(fmt::format("  {:<10}{}", what, fmt::join(names, ", ")));
-    };
-    add("new", found.fresh);
-    add("left over", found.left_over);
-  }
-
   void announce() {
     const std::int64_t parameters = session_.parameter_count();
     if (!progress_) return;
@@ -219,38 +171,17 @@ class Run {
                                       : "training waits while they are written"));
     if (const std::string address = monitor_.address(); !address.empty())
       progress_->note(fmt::format("monitor     http://{}/metrics, /healthz, /readyz", address));
-    for (const std::string& line : initialized_) progress_->note(line);
-    if (!resumed_from_.empty())
-      progress_->note(
-          fmt::format("resumed     step {} from {} in {:.2f} s", step_, resumed_from_.string(), resumed_in_));
-    else if (saves_)
+    for (const std::string& line : beginning_.notes) progress_->note(line);
+    if (!beginning_.resumed && saves_)
       progress_->note(configuration_.checkpoint.resume == "never" ? "begun       anew: checkpoint.resume=never"
                                                                   : "begun       anew: there is no checkpoint yet");
     if (step_ >= train.steps) progress_->note(fmt::format("train.steps={} are done: nothing left to do", train.steps));
   }
 
-  /// Adds a line to log.events. Opened for each: a run has few.
-  void tell_event(nlohmann::ordered_json event) {
-    const auto& file = configuration_.log.events;
-    if (!progress_ || file.empty()) return;
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    event["step"] = step_;
-    event["time"] = std::chrono::duration<double>(now).count();
-    if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path());
-    std::ofstream stream(file, std::ios::app);
-    if (!(stream << event.dump() + "\n") || !stream.flush())
-      progress_->warn(fmt::format("NOT WRITTEN an event: log.events={} cannot be written", file.string()));
-  }
-
-  void tell_of_beginning() {
-    const RunFacts run = facts();
-    tell_event({{"event", "begin"},
-                {"ranks", world_.size()},
-                {"layout", run.layout},
-                {"device", run.device},
-                {"flops_per_step", run.flops_per_step},
-                {"flops_a_second", configuration_.monitor.peak_flops * world_.size()},
-                {"configuration", to_ini(configuration_)}});
+  /// For what is not in log.events.
+  void check_told(bool told) {
+    if (told || std::exchange(events_failed_, true)) return;
+    progress_->warn(fmt::format("NOT WRITTEN log.events={}: it cannot be written", configuration_.log.events.string()));
   }
 
   /// For those who watch.
@@ -321,7 +252,7 @@ class Run {
           "stopped     after step {} {}; {}", step_, why,
           saves_ ? "the same command goes on from there" : "checkpoint.directory is not set: nothing is saved"));
     finish_mirror();
-    tell_event({{"event", "stopped"}, {"why", why}});
+    if (progress_) check_told(events_.stopped(step_, why));
     return saves_ ? ExitStatus::stopped_early : ExitStatus::failed;
   }
 
@@ -334,26 +265,31 @@ class Run {
   const StopSignal signal_;
   Configuration configuration_;
   const TimeLimit time_limit_;
+  const RunEvents events_;
   World& world_;
   Monitor& monitor_;
   std::shared_ptr<DataSet> data_, validation_;
   Session session_;
   std::int64_t step_ = 0;
-  std::filesystem::path resumed_from_;
-  double resumed_in_ = 0;                 ///< seconds, to find, verify and load it
-  std::vector<std::string> initialized_;  ///< what is to be told of train.init
+  Beginning beginning_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<MetricsLog> log_;     ///< on rank 0
   std::unique_ptr<Progress> progress_;  ///< on rank 0
   std::unique_ptr<Pictures> pictures_;
   std::unique_ptr<Saves> saves_;  ///< null where nothing is to be saved
+  bool events_failed_ = false;    ///< which was told
   double longest_step_ = 0;       ///< seconds, with validation and what a save made it wait
 };
 
 }  // namespace
 
 ExitStatus run_train(const Configuration& configuration, World& world) {
-  const Watchdog watchdog(world, {.limit = configuration.train.watchdog, .name = "train.watchdog"});
+  const Watchdog watchdog(
+      world,
+      {.limit = configuration.train.watchdog,
+       .name = "train.watchdog",
+       .noticed = [events = RunEvents(configuration.log.events)](const std::string& what) { events.alert(what); },
+       .expired = {}});
   const Activity activity("training");
   Monitor monitor(world, configuration);
   auto run = std::make_unique<Run>(configuration, world, monitor);

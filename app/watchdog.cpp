@@ -192,7 +192,11 @@ bool Watchdog::State::neighbour_is_gone(double seconds) {
   if (gone && !std::exchange(neighbour_told_of, true) && !any_alarm()) {
     const HangReport all = report();
     const auto dead = std::ranges::find(all.ranks, next.rank.load(), &RankReport::rank);
-    if (dead != all.ranks.end()) print(all.death_of(static_cast<std::size_t>(dead - all.ranks.begin())));
+    if (dead != all.ranks.end()) {
+      const auto number = static_cast<std::size_t>(dead - all.ranks.begin());
+      print(all.death_of(number));
+      if (options.noticed) options.noticed(all.death_summary(number));
+    }
   }
   return neighbour_gone >= launchers_turn;
 }
@@ -213,7 +217,9 @@ void Watchdog::State::expire() {
   const Seconds grace{other_hosts ? std::clamp(limit / 10, 2.0, 10.0) : 0.0};
   WatchedRank& first = ranks.front();
   if (!first.has_reporter.exchange(true)) {
-    print(report().to_string());
+    const HangReport all = report();
+    print(all.to_string());
+    if (options.noticed) options.noticed(all.summary());
     std::this_thread::sleep_for(grace);
     first.reported = true;
   }

@@ -17,6 +17,8 @@ const std::vector<const Workload*>& workloads() {
 
 }  // namespace
 
+std::optional<Example> Workload::example(Inference&, const Batch&) const { return {}; }
+
 std::vector<std::string> architectures() {
   std::vector<std::string> names;
   for (const Workload* workload : workloads()) names.push_back(workload->arch());

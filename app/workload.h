@@ -3,16 +3,22 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "app/configuration.h"
+#include "app/predictor.h"
 #include "comm/layout.h"
 #include "io/dataset.h"
+#include "io/image.h"
 #include "io/source.h"
 #include "model/arch/architecture.h"
 
 namespace trireme {
+
+struct Batch;
+class Inference;
 
 /// A packed data set of any kind.
 class DataSet {
@@ -25,6 +31,12 @@ class DataSet {
   virtual std::string unit() const = 0;
   /// Its samples as a model of this configuration takes them. The data set is the source's alone while that lives.
   virtual std::shared_ptr<Source> source(const Configuration& configuration, const SourceOptions& options) = 0;
+};
+
+/// A sample, and what a model makes of it, for people.
+struct Example {
+  std::string text;  ///< UTF-8, a few lines
+  std::optional<Image> picture;
 };
 
 class Workload {
@@ -43,6 +55,11 @@ class Workload {
   virtual void limit(const Configuration& configuration, LayoutLimits& limits) const = 0;
   /// Whether a model's logits are those of the token that follows: what `sample` asks for.
   virtual bool writes_text() const { return false; }
+  /// What the model makes of a sample (a batch of one) of data that it is not trained on; nothing where that is not to
+  /// be looked at. Collective as Inference::logits; depends on the sample and the parameters alone.
+  virtual std::optional<Example> example(Inference& model, const Batch& sample) const;
+  /// What `predict` asks a model of this configuration, of which `take` was told; none where it gives no labels.
+  virtual std::unique_ptr<Predictor> predictor(const Configuration&, const TokenizerBlob&) const { return nullptr; }
   /// Of a sample; 0 where samples have none.
   virtual int tokens_per_sample(const Configuration& configuration) const = 0;
 };

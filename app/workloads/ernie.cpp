@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "app/inference.h"
+#include "app/workloads/text_predictor.h"
 #include "app/workloads/workloads.h"
 #include "io/ernie_source.h"
 #include "io/labelled_source.h"
@@ -69,6 +71,52 @@ ErnieConfig config_of(const Configuration& configuration) {
           .labels = ernie.labels};
 }
 
+/// The likeliest class of each row.
+std::vector<std::int32_t> guesses(Inference& model, std::span<const HostField> inputs, std::int64_t classes,
+                                  std::int64_t rows) {
+  const std::vector<float> logits = model.logits(inputs, classes, {.count = rows});
+  std::vector<std::int32_t> found;
+  for (std::int64_t row = 0; row < rows; ++row)
+    found.push_back(likeliest(
+        std::span(logits).subspan(static_cast<std::size_t>(row * classes), static_cast<std::size_t>(classes))));
+  return found;
+}
+
+/// A text with what was masked in it, as it was, and as the model fills it up.
+Example masked_text(Inference& model, const Batch& sample, const WordpieceTokenizer& tokenizer) {
+  const auto window = sample.values<std::int32_t>(0).first(static_cast<std::size_t>(sample.values<std::int32_t>(2)[0]));
+  const auto positions = sample.values<std::int32_t>(3), targets = sample.values<std::int32_t>(4);
+  const auto masked = std::ranges::find(positions, -1) - positions.begin();
+  const auto found = guesses(model, first_fields(sample, 4), tokenizer.vocabulary(), masked);
+  std::vector<std::int32_t> text(window.begin(), window.end()), filled = text;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    text[static_cast<std::size_t>(positions[i])] = targets[i];
+    filled[static_cast<std::size_t>(positions[i])] = found[i];
+  }
+  return {fmt::format("given:   {}\nguessed: {}\ntext:    {}", tokenizer.decode(window), tokenizer.decode(filled),
+                      tokenizer.decode(text)),
+          {}};
+}
+
+/// A text with the labels that it, or its tokens, have and get.
+Example labelled_text(Inference& model, const Batch& sample, const WordpieceTokenizer& tokenizer) {
+  const auto length = static_cast<std::size_t>(sample.values<std::int32_t>(2)[0]);
+  const auto labels = sample.values<std::int32_t>(3);
+  const std::size_t rows = std::min(labels.size(), length);
+  const auto& names = tokenizer.labels().names;
+  const auto found =
+      guesses(model, first_fields(sample, 3), static_cast<std::int64_t>(names.size()), static_cast<std::int64_t>(rows));
+  std::string wanted, guessed;
+  for (std::size_t i = 0; i < rows; ++i) {
+    if (labels[i] < 0) continue;
+    wanted += " " + names[static_cast<std::size_t>(labels[i])];
+    guessed += " " + names[static_cast<std::size_t>(found[i])];
+  }
+  return {fmt::format("text:    {}\nlabel:  {}\nguessed:{}", tokenizer.decode(sample.values<std::int32_t>(0)), wanted,
+                      guessed),
+          {}};
+}
+
 class ErnieWorkload final : public Workload {
  public:
   std::string arch() const override { return "ernie"; }
@@ -87,7 +135,7 @@ class ErnieWorkload final : public Workload {
           vocabulary, tokenizer.vocabulary);
     vocabulary = tokenizer.vocabulary;
     const LabelSet labels = labels_of(tokenizer);
-    configuration.ernie.labels = static_cast<int>(labels.names.size());
+    configuration.ernie.labels = labels.names;
     configuration.ernie.task = labels.kind == LabelSet::Kind::none       ? ErnieTask::pretrain
                                : labels.kind == LabelSet::Kind::sequence ? ErnieTask::label_texts
                                                                          : ErnieTask::label_tokens;
@@ -104,7 +152,17 @@ class ErnieWorkload final : public Workload {
     limits.feed_forward = model.inner_size();
     limits.vocabulary = model.vocabulary;
   }
+  std::unique_ptr<Predictor> predictor(const Configuration& configuration,
+                                       const TokenizerBlob& tokenizer) const override {
+    if (configuration.ernie.task == ErnieTask::pretrain) return nullptr;
+    return make_text_predictor(tokenizer, configuration.model.context);
+  }
   int tokens_per_sample(const Configuration& configuration) const override { return configuration.model.context; }
+  std::optional<Example> example(Inference& model, const Batch& sample) const override {
+    const WordpieceTokenizer tokenizer(model.tokenizer().model);
+    return model.configuration().ernie.task == ErnieTask::pretrain ? masked_text(model, sample, tokenizer)
+                                                                   : labelled_text(model, sample, tokenizer);
+  }
 };
 
 }  // namespace

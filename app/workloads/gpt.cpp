@@ -1,6 +1,9 @@
 // model.arch=gpt: language models on tokens.
 #include "model/arch/gpt.h"
 
+#include <algorithm>
+
+#include "app/continuation.h"
 #include "app/workloads/workloads.h"
 #include "io/token_source.h"
 #include "kernels/error.h"
@@ -21,6 +24,8 @@ class Tokens final : public DataSet {
  private:
   std::shared_ptr<TokenDataset> data_;
 };
+
+constexpr std::size_t longest_prompt = 32;  // tokens of a sample that a text goes on from
 
 class GptWorkload final : public Workload {
  public:
@@ -48,6 +53,20 @@ class GptWorkload final : public Workload {
     limits.vocabulary = model.vocabulary;
   }
   bool writes_text() const override { return true; }
+  std::optional<Example> example(Inference& model, const Batch& sample) const override {
+    const LogOptions& log = model.configuration().log;
+    const auto tokenizer = Tokenizer::load(model.tokenizer());
+    std::vector<std::int32_t> given = begin_text(*tokenizer, log.prompt);
+    if (log.prompt.empty()) {
+      const auto window = sample.values<std::int32_t>(0);
+      given.assign(window.begin(), window.begin() + static_cast<std::ptrdiff_t>(std::min(
+                                                        longest_prompt, std::max<std::size_t>(1, window.size() / 2))));
+    }
+    const auto all =
+        continue_text(model, given, {.tokens = log.sample_tokens}, static_cast<std::uint64_t>(sample.number));
+    const auto written = std::span(all).subspan(given.size());
+    return Example{fmt::format("given:   {}\nwritten: {}", tokenizer->decode(given), tokenizer->decode(written)), {}};
+  }
   int tokens_per_sample(const Configuration& configuration) const override { return configuration.model.context; }
 };
 

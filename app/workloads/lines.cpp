@@ -1,10 +1,14 @@
 // model.arch=crnn and model.arch=svtr: recognisers of text lines.
+#include <algorithm>
+
+#include "app/inference.h"
 #include "app/workloads/workloads.h"
 #include "io/lines/key_set.h"
 #include "io/lines/line_source.h"
 #include "kernels/error.h"
 #include "model/arch/crnn.h"
 #include "model/arch/svtr.h"
+#include "model/ctc_decode.h"
 
 namespace trireme {
 namespace {
@@ -42,6 +46,19 @@ class LineWorkload : public Workload {
   }
   bool is_complete(const Configuration& configuration) const override { return configuration.model.vocabulary != 0; }
   int tokens_per_sample(const Configuration&) const override { return 0; }
+  std::optional<Example> example(Inference& model, const Batch& sample) const override {
+    const KeySet characters(model.tokenizer());
+    const Shape& picture = sample.fields[0].shape;
+    const std::int32_t steps =
+        std::min(sample.values<std::int32_t>(2).front(), static_cast<std::int32_t>(picture[1] / line_step));
+    const auto values = model.logits(first_fields(sample, 1), characters.classes(), {.count = steps});
+    const Tensor logits = model.backend().allocate({1, steps, characters.classes()}, DType::f32);
+    model.backend().upload(values.data(), logits);
+    const DecodedText found = decode_greedily(model.backend(), logits, {&steps, 1}).front();
+    return Example{fmt::format("label:   {}\nread as: {}", characters.decode(sample.values<std::int32_t>(1)),
+                               characters.decode(found.labels)),
+                   picture_of(sample.values<float>(0), picture)};
+  }
 };
 
 class CrnnWorkload final : public LineWorkload {

@@ -23,6 +23,15 @@ void write_pixels(const Line& line, int height, int padded, float* out) {
   }
 }
 
+Image picture_of(std::span<const float> pixels, const Shape& shape) {
+  Image picture{.width = static_cast<int>(shape[1]), .height = static_cast<int>(shape[0]), .channels = 1};
+  picture.pixels.resize(pixels.size());
+  std::ranges::transform(pixels, picture.pixels.begin(), [](float value) {
+    return static_cast<std::uint8_t>(std::clamp((value + 1.0F) * 127.5F + 0.5F, 0.0F, 255.0F));
+  });
+  return picture;
+}
+
 LineSource::LineSource(std::shared_ptr<LineDataset> dataset, int pixels_per_step, const SourceOptions& options)
     : dataset_(std::move(dataset)), pixels_per_step_(pixels_per_step), options_(options) {
   make_buckets();

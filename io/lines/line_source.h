@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "io/image.h"
 #include "io/lines/line_dataset.h"
 #include "io/sample_order.h"
 #include "io/source.h"
@@ -19,6 +20,9 @@ int padded_width(int width);
 /// repeated to the right.
 void write_pixels(const Line& line, int height, int padded, float* out);
 
+/// The way back: pixels of a sample of `shape` [height, width, 1] as people look at them.
+Image picture_of(std::span<const float> pixels, const Shape& shape);
+
 /// Fields: image f32 [height, width, 1], labels i32 [longest], filled up with -1, and steps i32: how many time steps
 /// of a recogniser that makes one of `pixels_per_step` columns the picture takes without what fills it up.
 ///
@@ -27,6 +31,9 @@ void write_pixels(const Line& line, int height, int padded, float* out);
 /// that is drawn anew for every pass; and the lines of a bucket come in the order of SampleOrder, pass after pass
 /// without a gap between them. So batch n is a function of the seed and n alone. An evaluation takes bucket after
 /// bucket, every line once; what fills up a bucket's last batch has -2 as its first label and does not count.
+///
+/// Recurrent layers and attention see what fills up a line's width. In an evaluation, as in `trireme recognize`, that
+/// is a function of the line alone, so what is read does not depend on the lines beside it.
 class LineSource final : public Source {
  public:
   LineSource(std::shared_ptr<LineDataset> dataset, int pixels_per_step, const SourceOptions& options);

@@ -110,6 +110,21 @@ std::string host_name() {
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "host";
 }
 
+std::string png_of(const Image& image) {
+  const std::vector<std::byte> bytes = encode_png(image);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// TensorBoard takes texts for Markdown, in which this is text that stays as it is.
+std::string verbatim(std::string_view text) {
+  std::string result = "    ";
+  for (const char character : text) {
+    result += character;
+    if (character == '\n') result += "    ";
+  }
+  return result;
+}
+
 /// Field numbers are those of tensorflow's event.proto and summary.proto.
 class TensorBoardLog : public EventLog {
  public:
@@ -139,9 +154,15 @@ class TensorBoardLog : public EventLog {
   void text(const std::string& tag, std::int64_t step, double time, const std::string& text) override {
     constexpr std::uint64_t strings = 7;
     const Message one_dimension = Message().message(2, Message().integer(1, 1));
-    const Message tensor = Message().integer(1, strings).message(2, one_dimension).bytes(8, text);
+    const Message tensor = Message().integer(1, strings).message(2, one_dimension).bytes(8, verbatim(text));
     const Message metadata = Message().message(1, Message().bytes(1, "text"));
     add(step, time, Message().bytes(1, tag).message(8, tensor).message(9, metadata));
+  }
+  void image(const std::string& tag, std::int64_t step, double time, const Image& image) override {
+    Message picture;
+    picture.integer(1, static_cast<std::uint64_t>(image.height)).integer(2, static_cast<std::uint64_t>(image.width));
+    picture.integer(3, static_cast<std::uint64_t>(image.channels)).bytes(4, png_of(image));
+    add(step, time, Message().bytes(1, tag).message(4, picture));
   }
   void flush() override { file_.flush(); }
 
@@ -205,6 +226,9 @@ class VisualDlLog : public EventLog {
   }
   void text(const std::string& tag, std::int64_t step, double time, const std::string& text) override {
     add(tag, step, time, Message().message(12, Message().bytes(1, text)));
+  }
+  void image(const std::string& tag, std::int64_t step, double time, const Image& image) override {
+    add(tag, step, time, Message().message(5, Message().bytes(4, png_of(image))));
   }
   void flush() override { file_.flush(); }
 

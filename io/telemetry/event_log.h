@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "io/image.h"
+
 namespace trireme {
 
 /// How many values lie in each of equally wide ranges between the least and the greatest.
@@ -30,7 +32,9 @@ class EventLog {
   /// `time`: seconds since 1970.
   virtual void scalar(const std::string& tag, std::int64_t step, double time, double value) = 0;
   virtual void histogram(const std::string& tag, std::int64_t step, double time, const Histogram& histogram) = 0;
+  /// UTF-8; drawn as it is, with its line ends.
   virtual void text(const std::string& tag, std::int64_t step, double time, const std::string& text) = 0;
+  virtual void image(const std::string& tag, std::int64_t step, double time, const Image& image) = 0;
   /// Hands all of it to the system. Fails where the disk takes no more.
   virtual void flush() = 0;
 };

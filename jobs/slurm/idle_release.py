@@ -160,7 +160,6 @@ def answer_webhook(options):
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
-            self.end_headers()
             try:
                 look(options)
             except RuntimeError as error:

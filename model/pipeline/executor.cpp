@@ -135,7 +135,10 @@ void PipelineExecutor::forward(const StepContext& step, const Microbatch& microb
     x = stage_.blocks[block]->forward(context, x, slot.saved[block]);
   }
   if (stage_.last()) {
-    backend_.add(totals, x, totals);
+    if (step.outcome)
+      step.outcome(x);
+    else
+      backend_.add(totals, x, totals);
     if (!step.training) release(slot);
   } else {
     slot.output = x;

@@ -33,6 +33,8 @@ struct StepContext {
   int microbatches = 1;  ///< over all ranks
   /// Called with a block's number (in the stage) when the gradients of its parameters are complete for the step.
   std::function<void(int block)> gradients_ready;
+  /// Takes what the last block returns for a microbatch. Empty: it is added to the totals.
+  std::function<void(const Tensor& returned)> outcome = {};
 };
 
 /// The ranks that a stage works with.
@@ -54,7 +56,7 @@ class PipelineExecutor {
   PipelineExecutor(Backend& backend, const StageGroups& groups, const Stage& stage, DType type, Schedule schedule);
 
   /// Runs all microbatches. Adds to the parameters' gradients, and what the last block returns to `totals` (f64
-  /// [metrics, 2]).
+  /// [metrics, 2]; not used where the step has an `outcome`).
   void run(const StepContext& step, std::span<const Microbatch> microbatches, Tensor totals);
 
   const StageSeconds& seconds() const { return seconds_; }

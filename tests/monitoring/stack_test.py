@@ -279,6 +279,13 @@ class Prometheus:
         return float(found[0]["value"][1]) if found else None
 
 
+def check_metrics(trainer):
+    """Names, units, help and types are as Prometheus wants them."""
+    said = subprocess.run(["promtool", "check", "metrics"], input=get(trainer, "/metrics"), capture_output=True, text=True)
+    if said.returncode or said.stderr.strip() or said.stdout.strip():
+        fail(f"promtool says of /metrics: {said.stdout}{said.stderr}")
+
+
 def stall_alert(job, prometheus):
     rank = rank_process(job, 1) or fail("rank 1 has no process")
     os.kill(rank, signal.SIGSTOP)
@@ -366,6 +373,7 @@ def main():
         within(60, "Prometheus", lambda: is_ready(port))
         prometheus = Prometheus(port)
         within(30, "steps in Prometheus", lambda: (prometheus.value("trireme_steps_total") or 0) > 20)
+        check_metrics(trainer)
         if prometheus.query('trireme_gpu_utilization_ratio{run="7"}') and not shutil.which("nvidia-smi"):
             fail("the run tells of a GPU that is not there")
         stall_alert(job, prometheus)

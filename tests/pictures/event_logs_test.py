@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """event_logs_test.py TRIREME: a run of 2 stages, stopped and gone on with, writes for TensorBoard and VisualDL; their own
-Python packages must read what its metrics say, and histograms of every parameter. TRIREME_PICTURES_PYTHON names a Python
-that has the packages tensorboard and visualdl. Status 77: it has not, and which.
+Python packages must read what its metrics say, histograms of every parameter, and texts that it wrote; of another run
+pictures of lines of text, and what was read. TRIREME_PICTURES_PYTHON names a Python that has the packages tensorboard and
+visualdl. Status 77: it has not, and which.
 """
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +39,13 @@ def packages():
         sys.exit(77)
 
 
+def run(trireme, ranks, options):
+    keys = [f"--{key}={value}" for key, value in options.items()]
+    done = subprocess.run([ROOT / "tests/support/mpirun.sh", ranks, trireme, "train", *keys], capture_output=True, text=True)
+    if done.returncode:
+        fail(done.stderr)
+
+
 def train(trireme, folder, steps, **more):
     options = {
         "data.train": folder / "train.h5",
@@ -58,10 +68,45 @@ def train(trireme, folder, steps, **more):
         "log.histograms_every": HISTOGRAMS_EVERY,
         "log.progress": "none",
     } | more
-    keys = [f"--{key}={value}" for key, value in options.items()]
-    run = subprocess.run([ROOT / "tests/support/mpirun.sh", "2", trireme, "train", *keys], capture_output=True, text=True)
-    if run.returncode:
-        fail(run.stderr)
+    run(trireme, "2", options)
+
+
+def png(pixels):
+    """Grey pixels as rows of bytes, in a file's bytes."""
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    header = struct.pack(">IIBBBBB", len(pixels[0]), len(pixels), 8, 0, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + bytes(row) for row in pixels))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def train_on_lines(trireme, folder):
+    """Lines of the letters a to d, each as a bar at its height."""
+    names = []
+    for number in range(40):
+        text = "".join("abcd"[(number * 7 + 3 * i * i) % 4] for i in range(2 + number % 4))
+        pixels = [[20 if (y // 8) == "abcd".index(c) else 230 for c in text for _ in range(12)] for y in range(32)]
+        (folder / f"{number}.png").write_bytes(png(pixels))
+        names.append(f"{number}.png\t{text}\n")
+    (folder / "list.txt").write_text("".join(names))
+    pack = [trireme, "pack", "ocr", "--from=images", f"--input={folder}/list.txt", f"--output={folder}/lines.h5"]
+    split = [f"--validation-output={folder}/lines-validation.h5", "--validation-share=0.2"]
+    subprocess.run([*pack, *split], check=True, capture_output=True)
+    options = {
+        "data.train": folder / "lines.h5",
+        "data.validation": folder / "lines-validation.h5",
+        "model.arch": "crnn",
+        "model.channels": 4,
+        "model.layers": 1,
+        "model.hidden": 12,
+        "train.steps": 3,
+        "train.global_batch": 4,
+        "train.micro_batch": 2,
+        "train.device": "cpu",
+        "log.tensorboard": folder / "tensorboard-lines",
+        "log.visualdl": folder / "visualdl-lines",
+        "log.progress": "none",
+    }
+    run(trireme, "1", options)
 
 
 def expect_scalars(what, found, lines):
@@ -111,6 +156,52 @@ def check_tensorboard(folder, lines):
             fail(f"TensorBoard: {tag} is of steps {steps}, expected {wanted}")
 
 
+def check_samples(what, texts, pictures, words, steps):
+    """Texts and pictures are {tag: {step: words or bytes}}, of four samples."""
+    wanted = [f"samples/{number}" for number in range(4)]
+    if sorted(texts) != wanted or any(sorted(found) != steps for found in texts.values()):
+        fail(f"{what}: the texts are {texts}")
+    for tag, found in texts.items():
+        if not all(word in text for word in words for text in found.values()):
+            fail(f"{what}: {tag} is {found}")
+    for tag, found in pictures.items():
+        if any(not image.startswith(b"\x89PNG") for image in found.values()) or sorted(found) != steps:
+            fail(f"{what}: {tag} is no picture of steps {steps}")
+
+
+def check_tensorboard_samples(folder, words, steps, pictures):
+    # What its pages show; the older reader above does not forget texts that a run has gone back behind.
+    from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    events.Reload()
+    told = {"text": {}, "images": {}}
+    for tag in events.Tags()["tensors"]:
+        plugin = events.SummaryMetadata(tag).plugin_data.plugin_name
+        if plugin in told:
+            told[plugin][tag] = {e.step: list(e.tensor_proto.string_val) for e in events.Tensors(tag)}
+    texts = {tag: {step: value[0].decode() for step, value in found.items()} for tag, found in told["text"].items()}
+    images = {tag: {step: value[2] for step, value in found.items()} for tag, found in told["images"].items()}
+    if len(images) != pictures or any(value[1] != b"32" for found in told["images"].values() for value in found.values()):
+        fail(f"TensorBoard: pictures are {sorted(images)}")
+    check_samples("TensorBoard", texts, images, words, steps)
+
+
+def check_visualdl_samples(folder, words, steps, pictures):
+    from visualdl import LogReader
+
+    (file,) = folder.glob("vdlrecords.*")
+    reader = LogReader(file_path=str(file))
+    names = reader.get_tags()
+    texts = {tag: {e.id: e.text.encoded_text_string for e in reader.get_data("text", tag)} for tag in names["text"]}
+    images = {
+        tag: {e.id: e.image.encoded_image_string for e in reader.get_data("image", tag)} for tag in names.get("image", [])
+    }
+    if len(images) != pictures:
+        fail(f"VisualDL: pictures are {sorted(images)}")
+    check_samples("VisualDL", texts, images, words, steps)
+
+
 def check_visualdl(folder, lines):
     from visualdl import LogReader
 
@@ -152,6 +243,12 @@ def main():
             fail(f"the metrics tell of steps {[line['step'] for line in lines]}")
         check_tensorboard(folder / "tensorboard", lines)
         check_visualdl(folder / "visualdl", lines)
+        validations = [line["step"] for line in lines if "validation_loss" in line]
+        check_tensorboard_samples(folder / "tensorboard", ["given:", "written:"], validations, 0)
+        check_visualdl_samples(folder / "visualdl", ["given:", "written:"], validations, 0)
+        train_on_lines(trireme, folder)
+        check_tensorboard_samples(folder / "tensorboard-lines", ["label:", "read as:"], [3], 4)
+        check_visualdl_samples(folder / "visualdl-lines", ["label:", "read as:"], [3], 4)
     print(f"passed: {len(lines)} steps in both")
 
 

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""report_test.py TRIREME [SCREENSHOT.png]: two runs that differ, one stopped and gone on with on another layout, on a page
-of `trireme report`, which headless Chromium draws without a network. Status 77: skipped, and why."""
+"""report_test.py TRIREME [SCREENSHOT.png]: two runs that differ, one stopped and gone on with on another layout, and alerts
+of both, on a page of `trireme report`, which headless Chromium draws without a network. Status 77: skipped, and why."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import datetime, timezone
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +30,26 @@ def train(trireme, folder, name, ranks, steps, *more):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         fail(done.stderr)
+
+
+def rfc3339(seconds):
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+
+
+def write_alerts(folder):
+    """As Alertmanager's webhook would have told of a rank that held up the second half of run a."""
+    events = [json.loads(line) for line in (folder / "a/events.jsonl").read_text().splitlines()]
+    begun, ended = events[2]["time"], events[3]["time"]
+    alert = {
+        "status": "resolved",
+        "labels": {"alertname": "TriremeStraggler", "severity": "warning"},
+        "annotations": {"summary": "Rank 1 holds up <the run>"},
+        "startsAt": rfc3339(begun + 0.001),
+        "endsAt": rfc3339(ended - 0.001),
+    }
+    (folder / "alerts.jsonl").write_text(json.dumps({"version": "4", "alerts": [alert]}) + "\n")
+    with open(folder / "b<i>/events.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps({"event": "alert", "what": "NOT SAVED   step 60: no space left", "step": 60}) + "\n")
 
 
 def chromium(program, page, folder, *more):
@@ -52,8 +74,9 @@ def main():
         train(trireme, folder, "a", 2, 40)
         train(trireme, folder, "a", 2, 80, "--parallel.pipeline=2")
         train(trireme, folder, "b<i>", 1, 80, "--optimizer.learning_rate=0.01", "--optimizer.warmup_steps=10")
+        write_alerts(folder)
         page = folder / "report.html"
-        report = [trireme, "report", f"{folder}/a", f"{folder}/b<i>", f"--output={page}"]
+        report = [trireme, "report", f"{folder}/a", f"{folder}/b<i>", f"--output={page}", f"--alerts={folder}/alerts.jsonl"]
         done = subprocess.run(report, capture_output=True, text=True)
         if done.returncode:
             fail(done.stderr)
@@ -72,11 +95,15 @@ def main():
                 fail(f"the losses have {points} points")
             if 'class="restart"' not in figure[0]:
                 fail(f"{key} does not mark the restart")
+            if figure[0].count('class="alert"') != 2 or figure[0].count('class="alert-span"') != 1:
+                fail(f"{key} does not mark the alerts:\n{figure[0]}")
         for words in (
             "restarted</td><td>2 ranks, data 1 x tensor 1 x pipeline 2, cpu; the layout was data 2 x tensor 1 x pipeline 1",
             "optimizer.learning_rate</td>",
             "parallel.pipeline</td><td>2</td><td>1</td>",
             "b&lt;i&gt;, 80 steps",
+            "alert</td><td>TriremeStraggler: Rank 1 holds up &lt;the run&gt;; until ",
+            "<td>60</td><td></td><td>alert</td><td>NOT SAVED   step 60: no space left</td>",
         ):
             if words not in drawn:
                 fail(f"the page does not show '{words}'")
