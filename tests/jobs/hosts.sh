@@ -41,6 +41,7 @@ fi
 unset HOSTS_STAGE
 count=$1 folder=$2
 shift 2
+mount -t tmpfs -o mode=0755 tmpfs "$folder" # on a busy disk, flushing a checkpoint takes seconds
 mkdir "$folder/etc"
 name_of() { echo "host$1"; } # the host's own
 names_of() { name_of "$1"; } # by which it is reached
