@@ -13,6 +13,7 @@ constexpr std::array commands{
     CommandInfo{Command::eval, "eval", "", "loss and metrics of a checkpoint on a data set", true},
     CommandInfo{Command::sample, "sample", "", "generate text from a checkpoint", true},
     CommandInfo{Command::recognize, "recognize", "IMAGE...", "read pictures of text lines with a checkpoint", true},
+    CommandInfo{Command::predict, "predict", "TEXT...|IMAGE...", "labels of texts or classes of images", true},
     CommandInfo{Command::pack, "pack", "text|labels|images|ocr", "pack raw data into an HDF5 data set", false},
     CommandInfo{Command::inspect, "inspect", "PATH", "describe a checkpoint or a data set", false},
     CommandInfo{Command::layout, "layout", "", "ranks and layout of a training job on the ranks at hand", false},

@@ -12,7 +12,7 @@ namespace trireme {
 
 class World;
 
-enum class Command : std::uint8_t { train, eval, sample, recognize, pack, inspect, layout, doctor, report };
+enum class Command : std::uint8_t { train, eval, sample, recognize, predict, pack, inspect, layout, doctor, report };
 
 struct CommandInfo {
   Command command;
@@ -32,6 +32,7 @@ ExitStatus run_train(const Configuration& configuration, World& world);
 ExitStatus run_eval(const Configuration& configuration, World& world);
 ExitStatus run_sample(const Configuration& configuration, World& world);
 ExitStatus run_recognize(const Configuration& configuration, World& world);
+ExitStatus run_predict(const Configuration& configuration, World& world);
 ExitStatus run_pack(const Configuration& configuration);
 ExitStatus run_inspect(const Configuration& configuration);
 ExitStatus run_report(const Configuration& configuration);

@@ -30,7 +30,7 @@ struct ErnieOptions {
   double mask_characters = 1, mask_words = 1, mask_entities = 1;
   // Not keys: as the data set has it.
   ErnieTask task = ErnieTask::pretrain;
-  int labels = 0;
+  std::vector<std::string> labels;
 };
 
 struct DataOptions {
@@ -139,6 +139,14 @@ struct RecognizeOptions {
   bool json = false;
 };
 
+/// Options of `predict`.
+struct PredictOptions {
+  std::vector<std::string> inputs;  ///< texts, or paths of images
+  std::filesystem::path input;      ///< a file of them; or empty
+  int top = 1;                      ///< labels told of each
+  bool json = false;
+};
+
 /// Options of `inspect`.
 struct InspectOptions {
   std::filesystem::path path;
@@ -184,6 +192,7 @@ struct Configuration {
   PackLabelsOptions pack_labels;
   PackLinesOptions pack_lines;
   RecognizeOptions recognize;
+  PredictOptions predict;
   InspectOptions inspect;
   ReportOptions report;
   LayoutOptions layout;

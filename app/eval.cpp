@@ -16,7 +16,7 @@ ExitStatus run_eval(const Configuration& configuration, World& world) {
   if (folder.empty())
     refuse("checkpoint.directory='{}' holds no checkpoint to evaluate", configuration.checkpoint.directory.string());
   CheckpointReader reader(folder);
-  const Configuration stored = with_model_of(configuration, reader.info());
+  const Configuration stored = with_model_of(configuration, reader);
   const auto data = open_data(stored, configuration.data.validation, "data.validation");
   const TokenizerBlob tokenizer = tokenizer_of(reader.info());
   if (data->tokenizer().model != tokenizer.model)

@@ -23,17 +23,22 @@ Inference::Inference(Session& session)
       executor_(session.backend(), session.stage_groups(), session.stage(), session.type(),
                 make_forward_only(session.layout().pipeline, 1)) {}
 
-std::vector<float> Inference::logits(std::span<const HostField> inputs, std::int64_t classes, const Rows& rows) {
+void Inference::run(std::span<const HostField> inputs, const std::function<void(const Tensor&)>& outcome) {
   Backend& backend = session_.backend();
   Microbatch sample;
   for (const HostField& input : inputs) {
     sample.fields.push_back(backend.allocate(input.shape.batch(1), input.type));
     backend.upload(input.values, sample.fields.back());
   }
-  std::vector<float> answer(static_cast<std::size_t>(rows.count * classes));
   StepContext step{.training = false, .gradients_ready = nullptr};
-  step.outcome = [&](const Tensor& logits) { answer = gather(logits, classes, rows); };
+  step.outcome = outcome;
   executor_.run(step, {&sample, 1}, Tensor());
+}
+
+std::vector<float> Inference::logits(std::span<const HostField> inputs, std::int64_t classes, const Rows& rows) {
+  Backend& backend = session_.backend();
+  std::vector<float> answer(static_cast<std::size_t>(rows.count * classes));
+  run(inputs, [&](const Tensor& logits) { answer = gather(logits, classes, rows); });
   const Stage& stage = session_.stage();
   if (stage.count == 1) return answer;
   const Tensor shared = backend.allocate({rows.count * classes}, DType::f32);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -26,14 +27,18 @@ class Inference {
   /// The session is used for as long as this lives; its parameters may change between calls.
   explicit Inference(Session& session);
   const Configuration& configuration() const { return session_.configuration(); }
+  Backend& backend() { return session_.backend(); }
   const TokenizerBlob& tokenizer() const { return session_.tokenizer(); }
+
+  /// A forward pass over one sample without targets. `outcome` gets what the last block makes of it, on the ranks that
+  /// have it. Collective over the tensor and pipeline axes.
+  void run(std::span<const HostField> inputs, const std::function<void(const Tensor&)>& outcome);
 
   struct Rows {
     std::int64_t first = 0, count = 1;
   };
   /// Logits [rows, classes] that the model gives for one sample without targets: those of a token, a time step or the
-  /// whole sample, as its last block has them. Collective over the tensor and pipeline axes, and the same on all their
-  /// ranks.
+  /// whole sample, as its last block has them. Collective as `run`, and the same on all those ranks.
   std::vector<float> logits(std::span<const HostField> inputs, std::int64_t classes, const Rows& rows);
 
  private:

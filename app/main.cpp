@@ -31,6 +31,8 @@ ExitStatus run_on_all_ranks(Command command, const Arguments& arguments, World& 
       return run_eval(configuration, world);
     case Command::recognize:
       return run_recognize(configuration, world);
+    case Command::predict:
+      return run_predict(configuration, world);
     case Command::doctor:
       return run_doctor(configuration, world);
     default:

@@ -16,6 +16,7 @@ constexpr std::uint32_t for_train = bit(Command::train);
 constexpr std::uint32_t for_eval = bit(Command::eval);
 constexpr std::uint32_t for_sample = bit(Command::sample);
 constexpr std::uint32_t for_recognize = bit(Command::recognize);
+constexpr std::uint32_t for_predict = bit(Command::predict);
 constexpr std::uint32_t for_pack = bit(Command::pack);
 constexpr std::uint32_t for_inspect = bit(Command::inspect);
 constexpr std::uint32_t for_layout = bit(Command::layout);
@@ -69,7 +70,7 @@ void declare_model(std::vector<Option>& options) {
       .choice("arch", &Configuration::arch, "architecture", architectures());
   SectionTable{options, "model", &Configuration::model}
       .used_by(for_train | for_layout | for_doctor)
-      .number("layers", &GptConfig::layers, "transformer blocks", {.low = 1})
+      .number("layers", &GptConfig::layers, "transformer blocks", {.low = 1, .high = 100000})
       .number("hidden", &GptConfig::hidden, "width of the residual stream", {.low = 1})
       .number("heads", &GptConfig::heads, "attention heads; must divide hidden", {.low = 1})
       .number("key_value_heads", &GptConfig::key_value_heads, "heads of keys and values; 0: as many as heads")
@@ -126,7 +127,7 @@ void declare_training(std::vector<Option>& options) {
       .number("micro_batch", &TrainOptions::micro_batch, "samples that a stage works on at a time", {.low = 1})
       .used_by(for_train | for_eval)
       .number("seed", &TrainOptions::seed, "of initial values, sample order and dropout")
-      .used_by(for_train | for_eval | for_sample | for_recognize | for_doctor)
+      .used_by(for_train | for_eval | for_sample | for_recognize | for_predict | for_doctor)
       .choice<DeviceChoice>(
           "device", &TrainOptions::device, "where to compute",
           {{"auto", DeviceChoice::automatic}, {"cpu", DeviceChoice::cpu}, {"cuda", DeviceChoice::cuda}})
@@ -136,7 +137,8 @@ void declare_training(std::vector<Option>& options) {
       .flag("deterministic", &TrainOptions::deterministic,
             "false: faster gradients of attention on a GPU, in any order")
       .flag("tf32", &TrainOptions::tf32, "on a GPU: fp32 products keep 10 bits of their operands' fractions")
-      .flag("cuda_graph", &TrainOptions::cuda_graph, "on a GPU: record a step once and replay it (not with dropout)")
+      .flag("cuda_graph", &TrainOptions::cuda_graph,
+            "on a GPU: record the step of each shape once and replay it (not with dropout)")
       .number("validate_every", &TrainOptions::validate_every, "steps between validations; 0: only at the end")
       .number("time_limit", &TrainOptions::time_limit,
               "seconds after which to save and stop (status 75); 0: none, or Slurm's")
@@ -182,7 +184,7 @@ void declare_running(std::vector<Option>& options) {
                             {{"gpipe", ScheduleKind::gpipe}, {"1f1b", ScheduleKind::one_f_one_b}});
 
   SectionTable{options, "checkpoint", &Configuration::checkpoint}
-      .used_by(for_train | for_eval | for_sample | for_recognize | for_layout | for_doctor)
+      .used_by(for_train | for_eval | for_sample | for_recognize | for_predict | for_layout | for_doctor)
       .path("directory", &CheckpointOptions::directory, "where checkpoints are; empty: none are written")
       .used_by(for_train)
       .number("every", &CheckpointOptions::every, "steps between checkpoints; 0: only at the end or when stopped")
@@ -192,7 +194,7 @@ void declare_running(std::vector<Option>& options) {
       .number("keep_every", &CheckpointOptions::keep_every, "also keep those of steps that this divides; 0: none")
       .used_by(for_train | for_doctor)
       .flag("background", &CheckpointOptions::background, "write from a copy in memory while training goes on")
-      .used_by(for_train | for_eval | for_sample | for_recognize)
+      .used_by(for_train | for_eval | for_sample | for_recognize | for_predict)
       .text("mirror", &CheckpointOptions::mirror,
             "s3://BUCKET/PREFIX or a path: complete checkpoints are copied there and restored from there; empty: none")
       .text("resume", &CheckpointOptions::resume, "auto: the newest checkpoint; never; or a step",
@@ -256,6 +258,13 @@ void declare_tools(std::vector<Option>& options) {
       .number("beam", &RecognizeOptions::beam, "texts that a beam search keeps; 0: the likeliest character each step",
               {.low = 0, .high = 1000})
       .flag("json", &RecognizeOptions::json, "one JSON object a line");
+
+  SectionTable{options, "predict", &Configuration::predict}
+      .used_by(for_predict)
+      .texts("inputs", &PredictOptions::inputs, "texts (a pair with a TAB between), or image files; the arguments")
+      .path("input", &PredictOptions::input, "file of them, one a line; empty: none")
+      .number("top", &PredictOptions::top, "likeliest labels to tell of a text or image", {.low = 1})
+      .flag("json", &PredictOptions::json, "one JSON object a line");
 
   SectionTable<Configuration>{options, "pack", nullptr}.used_by(for_pack).choice(
       "kind", &Configuration::pack_kind, "what the input is; the first argument", {"text", "labels", "images", "ocr"});

@@ -159,6 +159,7 @@ std::string positional_key(Command command, const std::string& argument) {
   if (command == Command::inspect) return "inspect.path";
   if (command == Command::report) return "report.runs";
   if (command == Command::recognize) return "recognize.images";
+  if (command == Command::predict) return "predict.inputs";
   refuse("command line: found '{}', expected --section.key=value", argument);
 }
 
@@ -215,7 +216,7 @@ std::string help_text() {
   for (const CommandInfo& info : command_list()) text += fmt::format("  {:<9} {}\n", info.name, info.summary);
   return text +
          "\n'trireme COMMAND --help' lists the keys of a command, 'trireme --version' tells the version.\n"
-         "Started by mpirun or srun, train, eval, sample, recognize and doctor run on all ranks.\n"
+         "Started by mpirun or srun, train, eval, sample, recognize, predict and doctor run on all ranks.\n"
          "exit status: 0 done; 1 failed; 2 wrong command line, configuration or input data;\n"
          "             75 stopped early with everything saved: run the same command again to go on\n";
 }

@@ -33,6 +33,7 @@ void pack_lines_and_tell(const Configuration& configuration, std::ostream& out, 
   options.output = shared.output;
   options.validation_output = shared.validation_output;
   options.validation_share = shared.validation_share;
+  options.encoding = shared.encoding;
 
   constexpr int most_named = 20;
   int named = 0;

@@ -3,26 +3,19 @@
 
 #include "app/commands.h"
 #include "app/continuation.h"
+#include "app/stored_model.h"
 #include "app/workload.h"
 
 namespace trireme {
 
 ExitStatus run_sample(const Configuration& configuration, World& world) {
-  if (world.size() != 1)
-    refuse("sample runs on one rank, found {}: start it without mpirun, or with -n 1", world.size());
-  const auto folder = find_checkpoint(configuration.checkpoint, world);
-  if (folder.empty())
-    refuse("checkpoint.directory='{}' holds no checkpoint to sample from", configuration.checkpoint.directory.string());
-  CheckpointReader reader(folder);
-  const TokenizerBlob blob = tokenizer_of(reader.info());
-  Configuration single = with_model_of(configuration, reader.info());
-  if (!workload_of(single).writes_text())
-    refuse("{}: found a checkpoint of model.arch={}, expected one of a model that writes text", folder.string(),
-           single.arch);
-  single.parallel = {};
-  single.train.global_batch = single.train.micro_batch = 1;
-  Session session(single, world, blob, Session::Purpose::inference);
-  session.load(reader);
+  StoredModel stored(configuration, world, "sample");
+  const TokenizerBlob& blob = stored.tokenizer;
+  if (!workload_of(stored.configuration).writes_text())
+    refuse("{}: found a checkpoint of model.arch={}, expected one of a model that writes text", stored.folder.string(),
+           stored.configuration.arch);
+  Session session(stored.configuration, world, blob, Session::Purpose::inference);
+  session.load(stored.reader);
   const auto tokenizer = Tokenizer::load(blob);
 
   const SampleOptions& options = configuration.sample;

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -140,21 +141,29 @@ class SectionTable {
 
   SectionTable& paths(const std::string& key, std::vector<std::filesystem::path> Section::*field,
                       const std::string& help) {
-    Option& option = declare(key, "path...", "paths", help);
+    return list(declare(key, "path...", "paths", help), field, [](const auto& path) { return path.string(); });
+  }
+
+  SectionTable& texts(const std::string& key, std::vector<std::string> Section::*field, const std::string& help) {
+    return list(declare(key, "text...", "texts", help), field, std::identity{});
+  }
+
+ private:
+  template <typename Item, typename Write>
+  SectionTable& list(Option& option, std::vector<Item> Section::*field, const Write& write) {
     option.is_list = true;
     option.read = [field, section = section_](Configuration& configuration, std::span<const std::string> values) {
       (section_of(configuration, section).*field).assign(values.begin(), values.end());
       return true;
     };
-    option.write = [field, section = section_](const Configuration& configuration) {
+    option.write = [field, write, section = section_](const Configuration& configuration) {
       std::vector<std::string> values;
-      for (const auto& path : section_of(configuration, section).*field) values.push_back(path.string());
+      for (const Item& item : section_of(configuration, section).*field) values.push_back(write(item));
       return values;
     };
     return *this;
   }
 
- private:
   Option& declare(const std::string& key, std::string type, std::string expected, std::string help) {
     Option& option = options_.emplace_back();
     option.key = name_ + "." + key;

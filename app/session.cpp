@@ -385,14 +385,39 @@ std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& w
   return {};
 }
 
-Configuration with_model_of(const Configuration& configuration, const CheckpointInfo& info) {
-  const Configuration stored = parse_ini(info.configuration, "configuration in the checkpoint");
+namespace {
+
+/// A checkpoint of strangers could name a model of any size: it must be the one that its tensors are of.
+void expect_model_of(Configuration configuration, const CheckpointReader& reader) {
+  std::map<std::string, Shape> stored;
+  for (const CheckpointEntry& entry : reader.entries()) stored.emplace(entry.path, entry.shape);
+  const Workload& workload = workload_of(configuration);
+  workload.take(configuration, tokenizer_of(reader.info()));
+  ParameterStore declared;  // takes no memory for values
+  std::size_t known = 0;
+  for (const Block& block : workload.architecture(configuration, 1, DType::f32).blocks) {
+    block.make({.store = declared});
+    for (; known < declared.parameters().size(); ++known)
+      for (const auto& part : declared.parameters()[known].parts()) {
+        const auto found = stored.find(parameters_path + part.name);
+        if (found == stored.end() || !(found->second == part.shard.global))
+          refuse("configuration in the checkpoint: its model has {} of shape {}, found {}", part.name,
+                 part.shard.global.to_string(), found == stored.end() ? "no such tensor" : found->second.to_string());
+      }
+  }
+}
+
+}  // namespace
+
+Configuration with_model_of(const Configuration& configuration, const CheckpointReader& reader) {
+  const Configuration stored = parse_ini(reader.info().configuration, "configuration in the checkpoint");
   Configuration result = configuration;
   result.arch = stored.arch;
   result.model = stored.model;
   result.resnet = stored.resnet;
   result.ernie = stored.ernie;
   result.line = stored.line;
+  expect_model_of(result, reader);
   return result;
 }
 

@@ -123,8 +123,9 @@ enum class Damaged { leave, set_aside };
 std::filesystem::path find_checkpoint(const CheckpointOptions& options, World& world, Damaged then = Damaged::leave,
                                       const std::function<void(std::int64_t step, const std::string&)>& tell = {});
 
-/// What eval and sample run: `configuration` with the model that the checkpoint holds.
-Configuration with_model_of(const Configuration& configuration, const CheckpointInfo& info);
+/// What eval and sample run: `configuration` with the model that the checkpoint holds. Refuses a checkpoint whose
+/// configuration is not of its tensors, before memory is taken for any.
+Configuration with_model_of(const Configuration& configuration, const CheckpointReader& reader);
 TokenizerBlob tokenizer_of(const CheckpointInfo& info);
 
 }  // namespace trireme

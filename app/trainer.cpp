@@ -19,44 +19,15 @@ std::shared_ptr<Source> source_of(Session& session, DataSet& data, bool training
                      {.global_batch = train.global_batch, .seed = train.seed, .training = training});
 }
 
-LoaderOptions loader_options(Session& session, std::int64_t steps_done) {
-  const Configuration& configuration = session.configuration();
-  return {.global_batch = configuration.train.global_batch,
-          .data_rank = session.data().rank(),
-          .data_ranks = session.data().size(),
-          .first_batch = steps_done,
-          .workers = configuration.data.workers};
-}
-
 int microbatches_per_step(Session& session) {
   const TrainOptions& train = session.configuration().train;
   return train.global_batch / train.micro_batch / session.layout().data;
 }
 
-/// Brings a rank's batch to the device, cut into microbatches, which keep their memory while shapes stay. True where
-/// none has changed.
-bool upload(Session& session, const Batch& batch, std::vector<Microbatch>& microbatches) {
-  const std::int64_t samples = session.configuration().train.micro_batch;
-  bool in_place = !microbatches.empty();
-  microbatches.resize(static_cast<std::size_t>(batch.samples / samples));
-  std::int64_t first = 0;
-  for (Microbatch& microbatch : microbatches) {
-    microbatch.fields.resize(batch.fields.size());
-    for (std::size_t number = 0; number < batch.fields.size(); ++number) {
-      const Field& field = batch.fields[number];
-      Tensor& tensor = microbatch.fields[number];
-      const Shape shape = field.shape.batch(samples);
-      if (tensor.shape() != shape) {
-        tensor = {};
-        tensor = session.backend().allocate(shape, field.type);
-        in_place = false;
-      }
-      session.backend().upload(batch.data[number].data() + static_cast<std::size_t>(first) * field.bytes(), tensor);
-    }
-    microbatch.first_sample = batch.first_sample + first;
-    first += samples;
-  }
-  return in_place;
+/// What steps are recorded with, where they can be.
+RecordedSteps::Record recorder(Session& session) {
+  if (!session.can_record()) return {};
+  return [&backend = session.backend()](const std::function<void()>& work) { return backend.record(work); };
 }
 
 /// Means of sums and counts, by name.
@@ -76,7 +47,7 @@ Trainer::Trainer(Session& session, DataSet& data, std::int64_t steps_done)
                      .steps = session.configuration().train.steps,
                      .decay = session.configuration().optimizer.decay},
       source_(source_of(session, data, true)),
-      loader_(source_, loader_options(session, steps_done)),
+      feed_(session, source_, steps_done),
       executor_(session.backend(), session.stage_groups(), session.stage(), session.type(),
                 make_schedule(session.configuration().parallel.schedule, session.layout().pipeline,
                               microbatches_per_step(session))),
@@ -87,6 +58,7 @@ Trainer::Trainer(Session& session, DataSet& data, std::int64_t steps_done)
       metrics_(static_cast<std::int64_t>(session.architecture().metrics.size())),
       totals_(session.backend().allocate({2 * metrics_ + 1}, DType::f64)),
       sums_(host_memory_, {2 * metrics_ + 4}, DType::f64),
+      recorded_(recorder(session)),
       step_(steps_done) {}
 
 StepResult Trainer::step(const std::function<Votes()>& vote) {
@@ -98,12 +70,11 @@ StepResult Trainer::step(const std::function<Votes()>& vote) {
   result.samples = step_ * configuration.train.global_batch;
   result.learning_rate = learning_rate_.at(step_);
 
-  if (!upload(session_, loader_.next(), microbatches_)) {
-    recording_.reset();
-    has_run_ = false;
-  }
-  result.data_wait_seconds = loader_.last_wait();
-  accumulate_or_replay();
+  const std::vector<Microbatch>& microbatches =
+      feed_.next([this](const std::vector<Field>& fields) -> auto& { return recorded_.place(fields); });
+  result.data_wait_seconds = feed_.last_wait();
+  recorded_.run([&] { accumulate(microbatches); });
+  feed_.send_ahead();
   if (session_.backend().kind() == DeviceKind::cpu) result.stage = executor_.seconds();
   const double scale = agree(result, vote ? vote() : Votes{});
   optimizer_->step(step_, result.learning_rate, totals_.view(2 * metrics_, {1}), scale);
@@ -111,7 +82,7 @@ StepResult Trainer::step(const std::function<Votes()>& vote) {
   return result;
 }
 
-void Trainer::accumulate() {
+void Trainer::accumulate(std::span<const Microbatch> microbatches) {
   const Configuration& configuration = session_.configuration();
   const StepContext context{.training = true,
                             .seed = configuration.train.seed,
@@ -119,21 +90,10 @@ void Trainer::accumulate() {
                             .microbatches = configuration.train.global_batch / configuration.train.micro_batch,
                             .gradients_ready = [&](int block) { reducer_.block_ready(block); }};
   session_.backend().zero(totals_);
-  executor_.run(context, microbatches_, totals_.view(0, {metrics_, 2}));
+  executor_.run(context, microbatches, totals_.view(0, {metrics_, 2}));
   reducer_.finish();
   session_.reduce_shared_gradients();
   optimizer_->add_gradient_norm_squared(totals_.view(2 * metrics_, {1}));
-}
-
-void Trainer::accumulate_or_replay() {
-  // The first run fills the memory pool and chooses algorithms, which a recording cannot.
-  if (has_run_ && !recording_ && session_.can_record())
-    recording_ = session_.backend().record([this] { accumulate(); });
-  has_run_ = true;
-  if (recording_)
-    recording_->replay();
-  else
-    accumulate();
 }
 
 double Trainer::agree(StepResult& result, const Votes& votes) {
@@ -186,7 +146,8 @@ std::optional<Measured> evaluate(Session& session, DataSet& data, int batches, c
   const std::int64_t all = source->batches();
   const std::int64_t count = batches > 0 ? std::min<std::int64_t>(all, batches) : all;
 
-  Loader loader(source, loader_options(session, 0));
+  Feed feed(session, source, 0);
+  std::vector<Microbatch> parts;
   const int microbatches = microbatches_per_step(session);
   PipelineExecutor executor(session.backend(), session.stage_groups(), session.stage(), session.type(),
                             make_forward_only(session.layout().pipeline, microbatches));
@@ -195,12 +156,10 @@ std::optional<Measured> evaluate(Session& session, DataSet& data, int batches, c
   const Shape pairs{static_cast<std::int64_t>(metrics.size()), 2};
   Tensor totals = session.backend().allocate(pairs, DType::f64);
   session.backend().zero(totals);
-  std::vector<Microbatch> parts;
   for (std::int64_t batch = 0; batch < count; ++batch) {
     const Activity here("batch", {}, batch);
     if (stop && any_rank(session.world().all(), stop())) return {};
-    upload(session, loader.next(), parts);
-    executor.run(step, parts, totals);
+    executor.run(step, feed.next([&parts](const std::vector<Field>&) -> auto& { return parts; }), totals);
   }
   MemoryPool host_memory(make_host_memory());
   Tensor sums(host_memory, pairs, DType::f64);

@@ -5,12 +5,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
+#include "app/feed.h"
 #include "app/metrics.h"
+#include "app/recorded_steps.h"
 #include "app/session.h"
 #include "app/workload.h"
-#include "io/loader.h"
 #include "model/optim/gradient_reducer.h"
 #include "model/optim/learning_rate.h"
 #include "model/optim/optimizer.h"
@@ -51,9 +53,7 @@ class Trainer {
 
  private:
   /// Forward and backward passes, and the gradients' sums over the ranks; leaves loss and squared norm in totals_.
-  void accumulate();
-  /// The same, as a recording once it has run.
-  void accumulate_or_replay();
+  void accumulate(std::span<const Microbatch> microbatches);
   /// Sums metrics, squared gradient norm and votes over the world. Returns what the gradients have to be multiplied by
   /// because a step had fewer or more targets than expected.
   double agree(StepResult& result, const Votes& votes);
@@ -61,19 +61,17 @@ class Trainer {
   Session& session_;
   LearningRateSchedule learning_rate_;
   std::shared_ptr<Source> source_;
-  Loader loader_;
+  Feed feed_;
   PipelineExecutor executor_;
   GradientReducer reducer_;
   std::unique_ptr<Optimizer> optimizer_;
-  std::vector<Microbatch> microbatches_;  ///< of the step; in the same memory in every step
-  double expected_targets_;               ///< of a step, over all ranks
-  std::int64_t metrics_;                  ///< how many the last block returns
-  Tensor totals_;                         ///< f64 [2 metrics + 1]: sums and counts, squared gradient norm
+  double expected_targets_;  ///< of a step, over all ranks
+  std::int64_t metrics_;     ///< how many the last block returns
+  Tensor totals_;            ///< f64 [2 metrics + 1]: sums and counts, squared gradient norm
   MemoryPool host_memory_{make_host_memory()};
   Tensor sums_;  ///< f64 [2 metrics + 4], on the host: the same over the world, and the votes
+  RecordedSteps recorded_;
   std::int64_t step_;
-  bool has_run_ = false;
-  std::unique_ptr<Recording> recording_;
   std::optional<StepResult> diverged_;
 };
 

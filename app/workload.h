@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "app/configuration.h"
+#include "app/predictor.h"
 #include "comm/layout.h"
 #include "io/dataset.h"
 #include "io/image.h"
@@ -57,6 +58,8 @@ class Workload {
   /// What the model makes of a sample (a batch of one) of data that it is not trained on; nothing where that is not to
   /// be looked at. Collective as Inference::logits; depends on the sample and the parameters alone.
   virtual std::optional<Example> example(Inference& model, const Batch& sample) const;
+  /// What `predict` asks a model of this configuration, of which `take` was told; none where it gives no labels.
+  virtual std::unique_ptr<Predictor> predictor(const Configuration&, const TokenizerBlob&) const { return nullptr; }
   /// Of a sample; 0 where samples have none.
   virtual int tokens_per_sample(const Configuration& configuration) const = 0;
 };

@@ -16,6 +16,8 @@ namespace {
 /// The first thing that is wrong with a tensor size.
 std::optional<std::string> tensor_problem(int tensor, const LayoutLimits& limits) {
   if (tensor < 1) return fmt::format("parallel.tensor = {}: expected at least 1", tensor);
+  if (tensor > 1 && limits.vocabulary == 1)
+    return fmt::format("parallel.tensor = {}: this model has no matrices that ranks share, expected 1", tensor);
   const struct {
     const char* key;
     int value;

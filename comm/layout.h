@@ -20,7 +20,7 @@ struct LayoutLimits {
   int heads = 1;            ///< tensor divides it
   int key_value_heads = 1;  ///< tensor divides it
   int feed_forward = 1;     ///< tensor divides it
-  int vocabulary = 1;       ///< padded to a multiple of tensor; every tensor rank needs a row
+  int vocabulary = 1;       ///< padded to a multiple of tensor; every tensor rank needs a row; 1: tensor must be 1
   int blocks = 1;           ///< pipeline stages at most
   int global_batch = 1;     ///< a multiple of data * micro_batch
   int micro_batch = 1;

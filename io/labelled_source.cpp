@@ -22,11 +22,6 @@ std::int64_t documents_in(const TokenDataset& dataset, int context) {
   return dataset.documents();
 }
 
-std::int32_t number_of_outside(const std::vector<std::string>& names) {
-  const auto found = std::ranges::find(names, "O");
-  return found == names.end() ? -1 : static_cast<std::int32_t>(found - names.begin());
-}
-
 /// Cuts two texts so that together they have at most `most` tokens.
 void shorten(Tokens& first, Tokens& second, std::size_t most) {
   while (first.size() + second.size() > most) (first.size() >= second.size() ? first : second).pop_back();
@@ -34,14 +29,36 @@ void shorten(Tokens& first, Tokens& second, std::size_t most) {
 
 }  // namespace
 
+ArrangedText arrange_text(std::span<const std::int32_t> text, int context) {
+  const auto between = std::ranges::find(text, WordpieceTokenizer::separate);
+  const bool pair = between != text.end();
+  Tokens first(text.begin(), between);
+  Tokens other(pair ? between + 1 : between, text.end());
+  shorten(first, other, static_cast<std::size_t>(context) - (pair ? 3 : 2));
+
+  ArrangedText result{.tokens = {WordpieceTokenizer::classify}, .kept = first.size()};
+  const auto add = [&](const Tokens& tokens, std::int32_t segment) {
+    result.tokens.insert(result.tokens.end(), tokens.begin(), tokens.end());
+    result.tokens.push_back(WordpieceTokenizer::separate);
+    result.segments.resize(result.tokens.size(), segment);
+  };
+  add(first, 0);
+  if (pair) add(other, 1);
+  return result;
+}
+
+void write_text_fields(const ArrangedText& text, int context, std::span<std::byte* const> fields) {
+  fill_field(fields[0], text.tokens, context, WordpieceTokenizer::pad);
+  fill_field(fields[1], text.segments, context, 0);
+  fill_field(fields[2], std::array{static_cast<std::int32_t>(text.tokens.size())}, 1, 0);
+}
+
 LabelledSource::LabelledSource(std::shared_ptr<TokenDataset> dataset, int context, const SourceOptions& options)
     : dataset_(std::move(dataset)),
       context_(context),
       options_(options),
       order_(documents_in(*dataset_, context), options.seed, options.training) {
-  const std::vector<std::string> names = labels_of(dataset_->tokenizer()).names;
-  label_count_ = static_cast<std::int32_t>(names.size());
-  outside_ = number_of_outside(names);
+  label_count_ = static_cast<std::int32_t>(labels_of(dataset_->tokenizer()).names.size());
 }
 
 std::vector<Field> LabelledSource::fields(std::int64_t) const {
@@ -49,7 +66,6 @@ std::vector<Field> LabelledSource::fields(std::int64_t) const {
       {"tokens", DType::i32, {context_}}, {"segments", DType::i32, {context_}}, {"length", DType::i32, {}}};
   if (labels_tokens()) {
     fields.push_back({"labels", DType::i32, {context_}});
-    fields.push_back({"named", DType::i32, {context_}});
   } else {
     fields.push_back({"label", DType::i32, {}});
   }
@@ -72,32 +88,13 @@ void LabelledSource::read(std::int64_t batch, std::int64_t index, std::span<std:
   if (const auto most = std::ranges::max(labels); most >= label_count_)
     refuse("{}: damaged: text {} has label {} of {}", dataset_->name(), number, most, label_count_);
   text.pop_back();  // [SEP], of which one stands between two texts
-  const auto between = std::ranges::find(text, WordpieceTokenizer::separate);
-  Tokens other(between == text.end() ? between : between + 1, text.end());
-  const bool pair = between != text.end();
-  text.erase(between, text.end());
-  shorten(text, other, static_cast<std::size_t>(context_) - (pair ? 3 : 2));
-
-  Tokens tokens = {WordpieceTokenizer::classify};
-  tokens.insert(tokens.end(), text.begin(), text.end());
-  tokens.push_back(WordpieceTokenizer::separate);
-  Tokens segments(tokens.size(), 0);
-  if (pair) {
-    tokens.insert(tokens.end(), other.begin(), other.end());
-    tokens.push_back(WordpieceTokenizer::separate);
-    segments.resize(tokens.size(), 1);
-  }
-  fill_field(fields[0], tokens, context_, WordpieceTokenizer::pad);
-  fill_field(fields[1], segments, context_, 0);
-  fill_field(fields[2], std::array{static_cast<std::int32_t>(tokens.size())}, 1, 0);
+  const ArrangedText arranged = arrange_text(text, context_);
+  write_text_fields(arranged, context_, fields);
   if (!labels_tokens()) return fill_field(fields[3], std::array{counts ? labels[0] : -1}, 1, -1);
-  labels.resize(text.size());
+  labels.resize(arranged.kept);
   labels.insert(labels.begin(), -1);  // [CLS]
   if (!counts) labels.clear();
-  Tokens named;
-  for (const std::int32_t label : labels) named.push_back(label >= 0 && label != outside_ ? 0 : 1);
   fill_field(fields[3], labels, context_, -1);
-  fill_field(fields[4], named, context_, 1);
 }
 
 }  // namespace trireme

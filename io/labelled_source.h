@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "io/dataset.h"
 #include "io/sample_order.h"
@@ -10,13 +11,24 @@
 
 namespace trireme {
 
+/// A text as models read it, of at most `context` tokens: [CLS] text [SEP], or [CLS] text [SEP] other text [SEP].
+struct ArrangedText {
+  std::vector<std::int32_t> tokens;
+  std::vector<std::int32_t> segments;  ///< 1 in the other text
+  std::size_t kept = 0;                ///< tokens of the first text
+};
+
+/// `text` has [SEP] before the other text, where there is one. Texts that are too long lose their ends, of two the
+/// longer one first.
+ArrangedText arrange_text(std::span<const std::int32_t> text, int context);
+/// Writes it into fields 0 to 2 of a sample.
+void write_text_fields(const ArrangedText& text, int context, std::span<std::byte* const> fields);
+
 /// Fields, all i32:
 ///   0 tokens    [context]  [CLS] text [SEP], or [CLS] text [SEP] other text [SEP], then [PAD]
 ///   1 segments  [context]  1 in the other text
 ///   2 length    []         tokens before the padding
 ///   3 label     []         of the text; or labels [context], of each token, -1 where it has none
-///   4 named     [context]  of labels of tokens only: 0 where the label is another than "O", else 1
-/// Texts that are too long for the context lose their ends, of two the longer one first.
 class LabelledSource final : public Source {
  public:
   /// The data set is the source's alone while it lives. Refuses one that has no labels.
@@ -34,8 +46,7 @@ class LabelledSource final : public Source {
   SourceOptions options_;
   SampleOrder order_;
   std::int32_t label_count_ = 0;
-  std::int32_t outside_ = -1;  ///< number of the label "O"; -1: there is none
-  std::mutex mutex_;           ///< of the data set, which one thread may use at a time
+  std::mutex mutex_;  ///< of the data set, which one thread may use at a time
 };
 
 }  // namespace trireme

@@ -156,6 +156,12 @@ const Batch& Loader::next() {
   return place.batch;
 }
 
+bool Loader::ready() const {
+  const std::lock_guard lock(state_->mutex);
+  const State::Place& place = state_->place_of(state_->wanted);
+  return state_->opened > state_->wanted && place.done == state_->samples && !place.error;
+}
+
 double Loader::last_wait() const { return state_->last_wait; }
 
 }  // namespace trireme

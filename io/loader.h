@@ -42,6 +42,8 @@ class Loader {
   /// The next step's batch; waits for it. Rethrows what a thread met in it. The reference stays valid until the next
   /// call.
   const Batch& next();
+  /// Whether the next batch is there, whole and without an error.
+  bool ready() const;
   /// Seconds that the last `next` waited.
   double last_wait() const;
 

@@ -15,7 +15,8 @@ test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
   clang-format clang-tidy-19 clang-19 libclang-rt-19-dev git xz-utils hdf5-tools python3 python3-h5py python3-numpy
   slurmctld slurmd slurm-client munge openssh-server iproute2
-  prometheus prometheus-alertmanager chromium debootstrap python3-yaml fonts-wqy-zenhei fonts-wqy-microhei
+  prometheus prometheus-alertmanager chromium debootstrap python3-yaml groovy default-jre-headless
+  fonts-wqy-zenhei fonts-wqy-microhei
 )
 
 case "${1:-}" in

@@ -15,25 +15,7 @@ case "${1:-}" in
 esac
 [ -x "$trireme" ] || { echo "ocr-receipts.sh: found no $trireme; build it first: jobs/quickstart.sh does" >&2 && exit 2; }
 
-fonts=/usr/share/fonts
-train_fonts=(
-  "$fonts/opentype/noto/NotoSansCJK-Regular.ttc#2" "$fonts/opentype/noto/NotoSansCJK-Bold.ttc#2"
-  "$fonts/opentype/noto/NotoSerifCJK-Regular.ttc#2" "$fonts/opentype/noto/NotoSerifCJK-Bold.ttc#2"
-  "$fonts/truetype/wqy/wqy-zenhei.ttc" "$fonts/truetype/arphic/ukai.ttc" "$fonts/truetype/arphic/uming.ttc"
-  "$fonts/truetype/lxgw-wenkai/LXGWWenKai-Regular.ttf" "$fonts/truetype/lxgw-wenkai/LXGWWenKai-Bold.ttf"
-  "$fonts/truetype/lxgw-wenkai/LXGWWenKaiMono-Regular.ttf"
-)
-held_out_font=$fonts/truetype/wqy/wqy-microhei.ttc
-missing=()
-for font in "${train_fonts[@]}" "$held_out_font"; do
-  [ -e "${font%#*}" ] || missing+=("${font%#*}")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-  packages=(fonts-noto-cjk fonts-wqy-zenhei fonts-wqy-microhei fonts-arphic-ukai fonts-arphic-uming fonts-lxgw-wenkai)
-  echo "Installing fonts, for ${missing[0]} and others: ${packages[*]}"
-  [ "$(id -u)" -eq 0 ] || { echo "sudo apt-get install ${packages[*]}" >&2 && exit 2; }
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
-fi
+. jobs/ocr-fonts.sh
 
 if [ ! -e "$data/validation.h5" ]; then
   mkdir -p "$data"

@@ -6,18 +6,25 @@
 #
 #   --hosts=FILE         Open MPI's format: lines of `HOST slots=RANKS` (1 where not given). This machine must reach the
 #                        hosts by ssh without a password; program, data and checkpoints lie at the same place on all.
-#                        When another host stands in the file, or one does not any more, the job saves and starts again
-#                        on those that do: Kubernetes' MPI operator writes the file when workers come and go
+#                        The file may change meanwhile, as Kubernetes' MPI operator changes it: see below
 #   --ranks=N            instead: at most N ranks of this machine
 #   --retries=8          restarts in a row without a newer checkpoint before it gives up (status 1)
 #   --back-off=5         seconds before the first restart; twice as long each time without a newer checkpoint, up to:
 #   --longest-back-off=300
 #   --host-timeout=60    seconds after which a host that does not answer in mid-run counts as gone
 #   --ssh-timeout=10     seconds in which a host must accept a connection before a start
+#   --look-every=30      seconds between looks at hosts that are listed, but not used; 0: only when the file changes
 #
-# A host that failed is used again when it answers at a later restart. SIGTERM or Ctrl-C saves and stops; a second one
-# stops at once. Ends with 0: done; 1: gave up; 2: wrong input, which no restart mends; 75: stopped with everything
-# saved, the same command goes on. One line an event goes to stderr, amid what the ranks say.
+# Hosts come and go while the job runs. It saves, and starts again on those that are listed and answer,
+# - when one of its hosts is not listed any more, or with other slots;
+# - when one that is listed and not used answers: at once where it has not been used yet; else, so that a host which
+#   keeps failing does not keep the others from their work, once this attempt has made a checkpoint;
+# - when one is about to go, as jobs/kubernetes/base/leave.sh tells: it has saved by then.
+# So listing a host is how to have it used at once, and taking it off the list how to have it back without losing a step.
+#
+# SIGTERM or Ctrl-C saves and stops; a second one stops at once. Ends with 0: done; 1: gave up; 2: wrong input, which no
+# restart mends; 75: stopped with everything saved, the same command goes on. One line an event goes to stderr, amid
+# what the ranks say.
 #
 # No two jobs may write the same checkpoints. After a failure every host that answers has what is left of the job
 # killed, by the mark that its environment bears. On a host that does not answer, Open MPI's daemon loses its
@@ -26,18 +33,18 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 usage="expected supervise.sh [--hosts=FILE | --ranks=N] [--retries=N] [--back-off=SECONDS] [--longest-back-off=SECONDS] \
-[--host-timeout=SECONDS] [--ssh-timeout=SECONDS] train [ARGUMENT...]"
+[--host-timeout=SECONDS] [--ssh-timeout=SECONDS] [--look-every=SECONDS] train [ARGUMENT...]"
 
 say() { printf 'supervise.sh %(%F %T)T  %s\n' -1 "$*" >&2; }
 finish() { say "$2" && exit "$1"; }
 refuse() { echo "supervise.sh: $1" >&2 && exit 2; }
 
-hosts='' ranks='' retries=8 back_off=5 longest_back_off=300 host_timeout=60 ssh_timeout=10
+hosts='' ranks='' retries=8 back_off=5 longest_back_off=300 host_timeout=60 ssh_timeout=10 look_every=30
 while [ $# -gt 0 ] && [ "$1" != train ]; do
   value=${1#*=}
   case $1 in
     --hosts=?*) hosts=$value ;;
-    --ranks=* | --retries=* | --back-off=* | --longest-back-off=* | --host-timeout=* | --ssh-timeout=*)
+    --ranks=* | --retries=* | --back-off=* | --longest-back-off=* | --host-timeout=* | --ssh-timeout=* | --look-every=*)
       [[ $value =~ ^[0-9]{1,6}$ ]] || refuse "$1: expected a whole number"
       name=${1%%=*} name=${name#--}
       declare "${name//-/_}=$((10#$value))"
@@ -70,6 +77,7 @@ done
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 mark=$(hostname)-$$-$(date +%s)
+left="grep -lzxsF TRIREME_RUN=$mark /proc/[0-9]*/environ | cut -d/ -f3" # processes of the job on a host
 # shellcheck disable=SC2016  # awk's, not the shell's
 slots_of='NF && $1 !~ /^#/ {
   slots = 1
@@ -99,6 +107,10 @@ other_hosts_are_listed() {
   local now
   now=$(listed_now) && [ -n "$now" ] && [ "$now" != "$listed" ] && [[ $now != *'?'* ]]
 }
+
+# What makes a host one that can start ranks. leave.sh makes the file.
+usable=$(printf 'cd %q && test -x %q' "$PWD" "$TRIREME")
+usable+=' && if [ -O /dev/shm/trireme-leaves ]; then echo "it is about to go" >&2; false; fi'
 
 names_here=" localhost 127.0.0.1 $(hostname) $(hostname -s) $(hostname -f) $(hostname -I) "
 
@@ -131,7 +143,7 @@ find_hosts() {
   where="this machine"
   [ -n "$hosts" ] || return 0
   if other_hosts_are_listed; then read_hosts; fi
-  for_all "$(printf 'cd %q && test -x %q' "$PWD" "$TRIREME")"
+  for_all "$usable"
   ranks=0 where=''
   : >"$scratch/hosts"
   for host in "${all_hosts[@]}"; do
@@ -155,14 +167,50 @@ find_layout() {
   step=${text##*step }
 }
 
-# Tells a job to save and stop when its hosts are not those of the file any more.
-follow_hosts() {
-  while sleep 1 && kill -0 "$1" 2>/dev/null; do
-    other_hosts_are_listed || continue
-    touch "$scratch/resized"
-    kill -TERM "$1" 2>/dev/null || true
-    return
+# answering HOST...: those that can start ranks now.
+answering() {
+  local host
+  rm -f "$scratch"/look-*
+  for host in "$@"; do
+    { on "$host" "$usable" >/dev/null 2>&1 && touch "$scratch/look-$host"; } &
   done
+  wait
+  for host in "$@"; do
+    if [ -e "$scratch/look-$host" ]; then echo "$host"; fi
+  done
+}
+
+# Has a job save and stop when it is to go on on other hosts. A host that was taken off the list and does not answer has
+# gone by itself: the job is saving already, or fails.
+follow_hosts() {
+  local now before='' used gone new host due='' looked=0 begun=$step
+  used=$(sort "$scratch/hosts")
+  while [ -z "$due" ] && sleep 1 && kill -0 "$1" 2>/dev/null; do
+    now=$(listed_now | sed 's/ / slots=/' | sort) || continue
+    if [ -z "$now" ] || [[ $now == *'?'* ]]; then continue; fi
+    gone=$(comm -13 <(echo "$now") <(echo "$used") | cut -d' ' -f1)
+    new=$(comm -23 <(echo "$now") <(echo "$used") | cut -d' ' -f1)
+    if [ "$now" = "$before" ] && { [ "$look_every" -eq 0 ] || [ $((SECONDS - looked)) -lt "$look_every" ]; }; then continue; fi
+    before=$now looked=$SECONDS
+    # shellcheck disable=SC2086  # names have no blanks
+    for host in $(answering $gone $new); do
+      if grep -qxF "$host" <<<"$gone" || [ ! -e "$scratch/used-$host" ] ||
+        (find_layout 1 2>/dev/null && [ "$step" -gt "$begun" ]); then due=1; fi
+    done
+    # Ranks that are still being started could not save.
+    if [ -n "$due" ] && ! on "${used%% *}" "$left | grep -q ." >/dev/null 2>&1; then due='' before=''; fi
+  done
+  [ -n "$due" ] || return 0
+  touch "$scratch/resized"
+  kill -TERM "$1" 2>/dev/null || true
+}
+
+# Whether a host of the job that has ended cannot be used any more. Finds the hosts.
+a_host_left() {
+  [ -n "$hosts" ] || return 1
+  sort "$scratch/hosts" >"$scratch/before"
+  find_hosts
+  [ -n "$(comm -23 "$scratch/before" <(sort "$scratch/hosts"))" ]
 }
 
 # Runs the job; sets `status`. Its own session keeps the terminal's Ctrl-C away: it gets SIGTERM from here.
@@ -181,19 +229,23 @@ run_job() {
   job=$!
   if [ $stopping -gt 0 ]; then kill -TERM "$job" || true; fi
   rm -f "$scratch/resized"
-  if [ -n "$hosts" ]; then follow_hosts "$job" & fi
+  if [ -n "$hosts" ]; then
+    cut -d' ' -f1 "$scratch/hosts" | while read -r host; do touch "$scratch/used-$host"; done
+    follow_hosts "$job" &
+    follower=$!
+  fi
   interrupted=1
   while [ -n "$interrupted" ]; do # a signal ends `wait` early
     interrupted='' status=0
     wait "$job" || status=$?
   done
   job=''
+  kill $follower 2>/dev/null || true
 }
 
 # Sees to it that nothing of the failed job is left before another may start: see above.
 end_leftovers() {
   local ended=$SECONDS host silent=''
-  local left="grep -lzxsF TRIREME_RUN=$mark /proc/[0-9]*/environ | cut -d/ -f3"
   for_all "while left=\$($left) && [ -n \"\$left\" ]; do kill -KILL \$left; sleep 0.1; done"
   for host in "${all_hosts[@]}"; do
     if [ -z "${answers[$host]}" ] && { [ -z "$hosts" ] || grep -q "^$host " "$scratch/hosts"; }; then silent+="${silent:+, }$host"; fi
@@ -209,8 +261,17 @@ pause() {
   wait $! || kill $! 2>/dev/null || true
 }
 
+# After a job: whether it ended only to go on on other hosts.
+goes_on_elsewhere() {
+  [ $stopping -eq 0 ] || return 1
+  case $status in
+    75) [ -e "$scratch/resized" ] || a_host_left ;;
+    138) [ -e "$scratch/resized" ] && end_leftovers ;; # SIGUSR1 came before a rank could take it
+    *) return 1 ;;
+  esac
+}
 
-job='' stopping=0
+job='' follower='' stopping=0
 request_stop() {
   interrupted=1
   stopping=$((stopping + 1))
@@ -239,8 +300,8 @@ while :; do
     [ $stopping -eq 0 ] || finish 75 "stopped between two attempts; the newest checkpoint is of step $step"
     say "attempt $attempt: $start of $ranks ranks on $where, from step $step: $layout"
     run_job
-    if [ "$status" -eq 75 ] && [ -e "$scratch/resized" ] && [ $stopping -eq 0 ]; then
-      say "attempt $attempt: saved, to go on with the hosts that $hosts names now"
+    if goes_on_elsewhere; then
+      say "attempt $attempt: saved, to go on with the hosts that $hosts lists and that answer"
       continue
     fi
     case $status in

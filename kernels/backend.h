@@ -4,6 +4,7 @@
 // losses and gradients of weights are f32 whatever the working type. Every operation accumulates in f32 or better.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -157,6 +158,13 @@ struct HitsArgs {
   Tensor groups;   ///< i32 [rows]: which line of `hits` a row counts for, none where there is no such line; or empty: 0
   int top = 1;     ///< a hit has a place below this
   Tensor hits;     ///< f64 [groups, 2], added to: hits, rows
+};
+
+/// The largest element of each row: of equal ones the first, NaN before all numbers.
+struct ArgMaxArgs {
+  Tensor x;              ///< f [rows, n], n at least 1
+  Tensor places;         ///< i32 [rows], set
+  Tensor probabilities;  ///< f32 [rows], set: what softmax(x) has there; or empty
 };
 
 /// Connectionist temporal classification (Graves et al. 2006): the loss of a text is -log of the probability of all
@@ -338,6 +346,14 @@ struct BatchNormBackwardArgs {
   Tensor residual_gradient;  ///< f [rows, channels], set where the forward pass had a residual; or empty
 };
 
+/// y = (x / 255 - mean) / deviation: pixels of 8 bits as models of images take them.
+struct PixelsArgs {
+  static constexpr int most_channels = 3;
+  Tensor x;                                          ///< u8 [batch, height, width, channels]
+  std::array<float, most_channels> mean, deviation;  ///< of each channel
+  Tensor y;                                          ///< f, the same shape
+};
+
 enum class PoolingKind { maximum, average };  ///< average counts the cells inside the image only
 
 struct PoolingArgs {
@@ -380,13 +396,16 @@ class Backend {
   virtual void on_wait(std::function<void()> check) = 0;
   /// The queue of the device (a cudaStream_t), for libraries that enqueue there; null on the CPU.
   virtual void* queue() = 0;
-  /// The host memory may be used again at once.
+  /// The host memory may be used again at once. What is enqueued from now on sees the new elements.
   virtual void upload(const void* host, Tensor device) = 0;
+  /// The same, beside what is enqueued already: that must not use the tensor's memory.
+  virtual void upload_beside(const void* host, Tensor device) = 0;
   /// Returns when the elements are there.
   virtual void download(const Tensor& device, void* host) = 0;
   /// Runs `work` without executing what it enqueues, and keeps that instead: replay() enqueues all of it. Everything
   /// that the work uses must have run once before, keep its place and need no value from the host. What the work
-  /// allocates stays its own. Null where the device cannot: then `work` was not called.
+  /// allocates and gives back, it shares with other recordings, as they run one after the other. Null where the device
+  /// cannot: then `work` was not called.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& work) = 0;
 
   virtual void matmul(const MatmulArgs& args) = 0;
@@ -413,6 +432,7 @@ class Backend {
   virtual void cross_entropy_gradient(const CrossEntropyGradientArgs& args) = 0;
   virtual void target_places(const TargetPlacesArgs& args) = 0;
   virtual void add_hits(const HitsArgs& args) = 0;
+  virtual void arg_max(const ArgMaxArgs& args) = 0;
   virtual void ctc_loss(const CtcLossArgs& args) = 0;
   virtual void ctc_gradient(const CtcGradientArgs& args) = 0;
   virtual void lstm(const LstmArgs& args) = 0;
@@ -427,6 +447,7 @@ class Backend {
   virtual void batch_norm(const BatchNormArgs& args) = 0;
   virtual void batch_norm_backward_statistics(const BatchNormBackwardStatisticsArgs& args) = 0;
   virtual void batch_norm_backward(const BatchNormBackwardArgs& args) = 0;
+  virtual void normalise_pixels(const PixelsArgs& args) = 0;
   virtual void pooling(const PoolingArgs& args) = 0;
   virtual void pooling_backward(const PoolingBackwardArgs& args) = 0;
   /// out = x + y, all of one type (f or f64); out may be x or y.
@@ -441,7 +462,7 @@ class Backend {
   virtual void add_segment_squares(const Tensor& x, const Tensor& tiles, Tensor out) = 0;
   virtual void adamw(const AdamwArgs& args) = 0;
   virtual void sgd(const SgdArgs& args) = 0;
-  /// Converts between f32 and bf16, or copies equal types.
+  /// Converts between f32 and bf16, or copies equal types, whichever.
   virtual void cast(const Tensor& from, Tensor to) = 0;
   virtual void zero(Tensor out) = 0;
 };

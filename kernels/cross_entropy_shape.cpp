@@ -65,6 +65,15 @@ CrossEntropySizes sizes_of(const TargetPlacesArgs& args) {
   return sizes;
 }
 
+CrossEntropySizes sizes_of(const ArgMaxArgs& args) {
+  expect_working_type("arg_max x", args.x);
+  const CrossEntropySizes sizes{.rows = args.x.shape().rows(), .columns = args.x.shape().columns()};
+  if (sizes.columns < 1) fail("arg_max x {}: expected at least one column", args.x.shape().to_string());
+  expect_elements("arg_max places", args.places, sizes.rows, DType::i32);
+  if (!args.probabilities.empty()) expect_elements("arg_max probabilities", args.probabilities, sizes.rows, DType::f32);
+  return sizes;
+}
+
 std::int64_t groups_of(const HitsArgs& args) {
   const std::int64_t rows = args.places.elements();
   expect_elements("hits places", args.places, rows, DType::i32);

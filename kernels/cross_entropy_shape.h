@@ -20,6 +20,7 @@ CrossEntropySizes sizes_of(const CrossEntropyStatisticsArgs& args);
 CrossEntropySizes sizes_of(const CrossEntropyLossArgs& args);  ///< columns are not known: 0
 CrossEntropySizes sizes_of(const CrossEntropyGradientArgs& args);
 CrossEntropySizes sizes_of(const TargetPlacesArgs& args);
+CrossEntropySizes sizes_of(const ArgMaxArgs& args);
 
 /// Lines of `hits`.
 std::int64_t groups_of(const HitsArgs& args);

@@ -46,11 +46,12 @@ void* PoolBlock::data() const { return node_ ? node_->memory : nullptr; }
 
 struct MemoryPool::State {
   std::unique_ptr<MemorySource> source;
+  FreeBlocks policy = FreeBlocks::fit;
   mutable std::mutex mutex;
   // Free blocks by size. A map node moves between this and `spare`, so that reuse costs no heap memory either.
-  using FreeBlocks = std::multimap<std::size_t, PoolBlock::Node*>;
-  FreeBlocks free;
-  std::vector<FreeBlocks::node_type> spare;
+  using BlocksBySize = std::multimap<std::size_t, PoolBlock::Node*>;
+  BlocksBySize free;
+  std::vector<BlocksBySize::node_type> spare;
   PoolStatistics statistics;
 
   void release_free() {
@@ -67,15 +68,16 @@ struct MemoryPool::State {
     try {
       return source->allocate(bytes);
     } catch (const std::exception&) {
-      if (free.empty()) throw;
+      if (free.empty() || policy == FreeBlocks::keep) throw;
     }
     release_free();
     return source->allocate(bytes);
   }
 };
 
-MemoryPool::MemoryPool(std::unique_ptr<MemorySource> source) : state_(std::make_unique<State>()) {
+MemoryPool::MemoryPool(std::unique_ptr<MemorySource> source, FreeBlocks policy) : state_(std::make_unique<State>()) {
   state_->source = std::move(source);
+  state_->policy = policy;
 }
 
 MemoryPool::~MemoryPool() { trim(); }
@@ -85,7 +87,8 @@ PoolBlock MemoryPool::allocate(std::size_t bytes) {
   const std::scoped_lock lock(state_->mutex);
   PoolBlock::Node* node = nullptr;
   const auto found = state_->free.lower_bound(wanted);
-  if (found != state_->free.end() && found->first <= wanted + wanted / 8) {
+  const bool any_size = state_->policy == FreeBlocks::keep;
+  if (found != state_->free.end() && (any_size || found->first <= wanted + wanted / 8)) {
     node = found->second;
     state_->spare.push_back(state_->free.extract(found));
   } else {

@@ -48,12 +48,18 @@ struct PoolStatistics {
   std::size_t bytes_held = 0;  ///< taken from the source, in use or free
 };
 
-/// Blocks of the sizes asked for before are kept and handed out again: best fit among free blocks that waste at most
-/// an eighth. When the source has no more, free blocks go back to it before the allocation fails. Safe to use from
-/// several threads. Every block must be returned before the pool is destroyed.
+/// What becomes of free blocks.
+enum class FreeBlocks {
+  fit,  ///< are handed out where at most an eighth is wasted; go back to a source that has no more
+  keep  ///< are handed out where they are large enough; stay, as recorded work may use them without asking
+};
+
+/// Blocks of the sizes asked for before are kept and handed out again, the best fit among the free ones first. When
+/// the source has no more, free blocks go back to it before the allocation fails. Safe to use from several threads.
+/// Every block must be returned before the pool is destroyed.
 class MemoryPool {
  public:
-  explicit MemoryPool(std::unique_ptr<MemorySource> source);
+  explicit MemoryPool(std::unique_ptr<MemorySource> source, FreeBlocks policy = FreeBlocks::fit);
   ~MemoryPool();
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;

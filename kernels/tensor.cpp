@@ -16,6 +16,8 @@ std::size_t size_of(DType type) {
       return 2;
     case DType::f64:
       return 8;
+    case DType::u8:
+      return 1;
   }
   fail("unknown element type {}", static_cast<int>(type));
 }
@@ -30,6 +32,8 @@ const char* name_of(DType type) {
       return "fp64";
     case DType::i32:
       return "int32";
+    case DType::u8:
+      return "uint8";
   }
   fail("unknown element type {}", static_cast<int>(type));
 }

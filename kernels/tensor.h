@@ -12,8 +12,8 @@
 
 namespace trireme {
 
-/// Element types. f64 exists for reductions that are read by people (loss, norms), not for layers.
-enum class DType : std::uint8_t { f32, bf16, f64, i32 };
+/// Element types. f64 exists for reductions that are read by people (loss, norms), not for layers; u8 for pixels.
+enum class DType : std::uint8_t { f32, bf16, f64, i32, u8 };
 
 std::size_t size_of(DType type);
 const char* name_of(DType type);
@@ -72,6 +72,10 @@ struct dtype_of<double> {
 template <>
 struct dtype_of<std::int32_t> {
   static constexpr DType value = DType::i32;
+};
+template <>
+struct dtype_of<std::uint8_t> {
+  static constexpr DType value = DType::u8;
 };
 
 /// A dense row-major tensor. Copying a Tensor copies the handle, never the elements; the memory returns to its pool

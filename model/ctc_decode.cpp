@@ -88,24 +88,41 @@ Beam extend(const Beam& beam, std::span<const float> row, int width) {
   return result;
 }
 
-}  // namespace
-
-DecodedText decode_greedily(std::span<const float> logits, std::int64_t classes) {
-  const std::size_t steps = steps_of(logits, classes);
+/// Without repetitions and blanks. Confidence is the mean of the labels' probabilities.
+DecodedText collapse(std::span<const std::int32_t> classes, std::span<const float> probabilities) {
   DecodedText text;
   std::int32_t before = blank;
-  for (std::size_t step = 0; step < steps; ++step) {
-    const auto row = logits.subspan(step * static_cast<std::size_t>(classes), static_cast<std::size_t>(classes));
-    const auto best = std::ranges::max_element(row);
-    const auto label = static_cast<std::int32_t>(best - row.begin());
-    if (label != blank && label != before) {
-      text.labels.push_back(label);
-      text.confidence += std::exp(*best - log_sum(row));
+  for (std::size_t step = 0; step < classes.size(); ++step) {
+    if (classes[step] != blank && classes[step] != before) {
+      text.labels.push_back(classes[step]);
+      text.confidence += static_cast<double>(probabilities[step]);
     }
-    before = label;
+    before = classes[step];
   }
   if (!text.labels.empty()) text.confidence /= static_cast<double>(text.labels.size());
   return text;
+}
+
+}  // namespace
+
+std::vector<DecodedText> decode_greedily(Backend& backend, const Tensor& logits, std::span<const std::int32_t> steps) {
+  const std::int64_t batch = logits.shape()[0], time = logits.shape()[1];
+  if (logits.shape().rank() != 3 || static_cast<std::int64_t>(steps.size()) != batch)
+    fail("logits {} of {} samples: expected [samples, time, classes]", logits.shape().to_string(), steps.size());
+  const Tensor places = backend.allocate({batch, time}, DType::i32);
+  const Tensor likelihoods = backend.allocate({batch, time}, DType::f32);
+  backend.arg_max({logits, places, likelihoods});
+  std::vector<std::int32_t> classes(static_cast<std::size_t>(batch * time));
+  std::vector<float> probabilities(classes.size());
+  backend.download(places, classes.data());
+  backend.download(likelihoods, probabilities.data());
+  std::vector<DecodedText> texts;
+  for (std::size_t sample = 0; sample < steps.size(); ++sample) {
+    const std::size_t first = sample * static_cast<std::size_t>(time);
+    const auto count = static_cast<std::size_t>(std::min<std::int64_t>(steps[sample], time));
+    texts.push_back(collapse(std::span(classes).subspan(first, count), std::span(probabilities).subspan(first, count)));
+  }
+  return texts;
 }
 
 DecodedText decode_by_beam(std::span<const float> logits, std::int64_t classes, int width) {

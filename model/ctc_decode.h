@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "kernels/backend.h"
+
 namespace trireme {
 
 struct DecodedText {
@@ -14,11 +16,13 @@ struct DecodedText {
   double confidence = 0;
 };
 
-/// The likeliest class of each step, without repetitions and blanks (class 0). logits is [steps, classes].
-DecodedText decode_greedily(std::span<const float> logits, std::int64_t classes);
+/// The texts of logits f [batch, time, classes]: of each the likeliest class of its first `steps[sample]` time steps
+/// (at most all), without repetitions and blanks (class 0). The device finds the classes: only these are downloaded.
+std::vector<DecodedText> decode_greedily(Backend& backend, const Tensor& logits, std::span<const std::int32_t> steps);
 
 /// Prefix beam search (Hannun et al. 2014, without a language model): the likeliest text, whose probability is that of
-/// all ways to write it. Keeps `width` prefixes a step; of each step, classes less likely than 1e-6 are left out.
+/// all ways to write it. logits is [steps, classes]. Keeps `width` prefixes a step; of each step, classes less likely
+/// than 1e-6 are left out.
 DecodedText decode_by_beam(std::span<const float> logits, std::int64_t classes, int width);
 
 /// Insertions, deletions and substitutions that make one text of the other.

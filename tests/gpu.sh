@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # gpu.sh OUTPUT_FOLDER: all that can be checked and measured on a machine with an NVIDIA GPU, in under 9 minutes: the
-# tests of the CUDA backend and of NCCL, layouts and restarts on the GPU, NCCL's bandwidth, GPT-2 beside PyTorch,
-# compute-sanitizer. Runs from a build and from an unpacked bundle (jobs/bundle.sh). Leaves in OUTPUT_FOLDER
+# tests of the CUDA backend and of NCCL, layouts and restarts on the GPU, NCCL's bandwidth, ResNet-50 and GPT-2
+# beside PyTorch, compute-sanitizer. Runs from a build and from an unpacked bundle (jobs/bundle.sh). Leaves in OUTPUT_FOLDER
 #   report.json  machine, and every part with status, seconds and figures
 #   report.txt   the same as a short table, which is also printed
-#   *.log, gpt2.jsonl  what the programs said; each run of the benchmark
+#   *.log, *.jsonl  what the programs said; each run of the benchmarks
 # Status 0: nothing failed; 1: something failed, or there is no GPU; 2: wrong arguments. A part that lacks a tool, or
 # time, counts as not run.
 #
@@ -23,7 +23,7 @@ if [ ! -x "$build/trireme" ] || [ ! -x "$build/test_kernels" ]; then
 fi
 mkdir -p "$1" 2>/dev/null || refuse "OUTPUT_FOLDER=$1 cannot be made"
 out=$(cd "$1" && pwd)
-rm -f "$out"/{report.json,report.txt,tests.log,sanitizer.log,gpt2.log,gpt2.jsonl}
+rm -f "$out"/{report.json,report.txt,tests.log,sanitizer.log,gpt2.log,gpt2.jsonl,resnet50.jsonl}
 begun=$SECONDS end=$((SECONDS + ${SECONDS_LEFT:-520}))
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -158,11 +158,23 @@ benchmark() {
 }
 
 if [ -z "$gpu" ]; then
-  for part in nccl 'matrix products' gpt2 memcheck; do done_part "$part" 'not run' 0 'no CUDA device'; done
+  for part in nccl 'matrix products' resnet50 gpt2 memcheck; do done_part "$part" 'not run' 0 'no CUDA device'; done
 else
   devices=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true)
   benchmark nccl "$((devices > 0 ? devices : 1))" "$build/bench_nccl"
   benchmark 'matrix products' 1 "$build/bench_matmul_ceiling" --device cuda --precision bf16
+
+  start=$SECONDS status=0 limit=$(time_for 90)
+  if [ ! -x "$build/bench_resnet50" ]; then
+    done_part resnet50 'not run' 0 "no bench_resnet50 here"
+  elif [ "$limit" -lt 30 ]; then
+    done_part resnet50 'not run' 0 'no time left'
+  else
+    BUILD=$build OUT=$out/resnet50.jsonl DEVICE=cuda REPETITIONS=1 PEERS=0 TRIREME_BENCH_PYTHON=$python \
+      timeout --kill-after=5 "$limit" "$root/tests/bench/resnet50.sh" >"$work/resnet50.txt" 2>>"$out/tests.log" || status=$?
+    done_part resnet50 "$([ "$status" -eq 0 ] && echo passed || echo failed)" $((SECONDS - start)) \
+      "$(grep '^median' "$work/resnet50.txt" | tr -s ' ' | paste -sd ';' || true)" "[$(paste -sd , "$out/resnet50.jsonl")]"
+  fi
 
   # GPT-2 takes what is left but a minute for the sanitizer.
   start=$SECONDS status=0 left=$((end - SECONDS - 60))

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "app/inference.h"
+#include "app/workloads/text_predictor.h"
 #include "app/workloads/workloads.h"
 #include "io/ernie_source.h"
 #include "io/labelled_source.h"
@@ -134,7 +135,7 @@ class ErnieWorkload final : public Workload {
           vocabulary, tokenizer.vocabulary);
     vocabulary = tokenizer.vocabulary;
     const LabelSet labels = labels_of(tokenizer);
-    configuration.ernie.labels = static_cast<int>(labels.names.size());
+    configuration.ernie.labels = labels.names;
     configuration.ernie.task = labels.kind == LabelSet::Kind::none       ? ErnieTask::pretrain
                                : labels.kind == LabelSet::Kind::sequence ? ErnieTask::label_texts
                                                                          : ErnieTask::label_tokens;
@@ -150,6 +151,11 @@ class ErnieWorkload final : public Workload {
     limits.key_value_heads = model.heads;
     limits.feed_forward = model.inner_size();
     limits.vocabulary = model.vocabulary;
+  }
+  std::unique_ptr<Predictor> predictor(const Configuration& configuration,
+                                       const TokenizerBlob& tokenizer) const override {
+    if (configuration.ernie.task == ErnieTask::pretrain) return nullptr;
+    return make_text_predictor(tokenizer, configuration.model.context);
   }
   int tokens_per_sample(const Configuration& configuration) const override { return configuration.model.context; }
   std::optional<Example> example(Inference& model, const Batch& sample) const override {

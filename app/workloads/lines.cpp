@@ -49,9 +49,12 @@ class LineWorkload : public Workload {
   std::optional<Example> example(Inference& model, const Batch& sample) const override {
     const KeySet characters(model.tokenizer());
     const Shape& picture = sample.fields[0].shape;
-    const std::int64_t steps = std::min<std::int64_t>(sample.values<std::int32_t>(2).front(), picture[1] / line_step);
-    const auto logits = model.logits(first_fields(sample, 1), characters.classes(), {.count = steps});
-    const DecodedText found = decode_greedily(logits, characters.classes());
+    const std::int32_t steps =
+        std::min(sample.values<std::int32_t>(2).front(), static_cast<std::int32_t>(picture[1] / line_step));
+    const auto values = model.logits(first_fields(sample, 1), characters.classes(), {.count = steps});
+    const Tensor logits = model.backend().allocate({1, steps, characters.classes()}, DType::f32);
+    model.backend().upload(values.data(), logits);
+    const DecodedText found = decode_greedily(model.backend(), logits, {&steps, 1}).front();
     return Example{fmt::format("label:   {}\nread as: {}", characters.decode(sample.values<std::int32_t>(1)),
                                characters.decode(found.labels)),
                    picture_of(sample.values<float>(0), picture)};

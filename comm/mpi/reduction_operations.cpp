@@ -33,6 +33,8 @@ MPI_Datatype mpi_type(DType type) {
       return MPI_DOUBLE;
     case DType::i32:
       return MPI_INT32_T;
+    case DType::u8:
+      return MPI_UINT8_T;
   }
   fail("MPI has no type for {}", name_of(type));
 }

@@ -22,6 +22,8 @@ ncclDataType_t nccl_type(DType type) {
       return ncclFloat64;
     case DType::i32:
       return ncclInt32;
+    case DType::u8:
+      return ncclUint8;
   }
   fail("unknown element type {}", static_cast<int>(type));
 }

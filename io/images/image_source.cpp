@@ -10,11 +10,6 @@
 namespace trireme {
 namespace {
 
-// Of ImageNet's colours, of 1; grey images take the means of these.
-constexpr std::array<float, 3> colour_mean = {0.485F, 0.456F, 0.406F};
-constexpr std::array<float, 3> colour_deviation = {0.229F, 0.224F, 0.225F};
-constexpr float grey_mean = 0.449F;
-constexpr float grey_deviation = 0.226F;
 constexpr double centre_share = 0.875;
 constexpr int crop_tries = 10;
 
@@ -108,15 +103,6 @@ void jitter(std::span<float> pixels, int channels, double share, AugmentationDra
   }
 }
 
-void normalise(std::span<float> pixels, int channels) {
-  for (std::size_t i = 0; i < pixels.size(); ++i) {
-    const std::size_t c = i % 3;
-    const float mean = channels == 1 ? grey_mean : colour_mean[c];
-    const float deviation = channels == 1 ? grey_deviation : colour_deviation[c];
-    pixels[i] = (pixels[i] * (1.0F / 255.0F) - mean) / deviation;
-  }
-}
-
 /// How much smaller a JPEG may be decoded so that the box still has the pixels that are wanted.
 int reduction_for(const ImageHeader& header, const ImageBox& box, int size) {
   if (header.format != ImageFormat::jpeg) return 1;
@@ -125,7 +111,31 @@ int reduction_for(const ImageHeader& header, const ImageBox& box, int size) {
   return 1;
 }
 
+ImageBox evaluation_box(const ImageHeader& header, CropKind crop) {
+  return middle_square(header, crop == CropKind::resized ? centre_share : 1.0);
+}
+
+/// Scales a box of an image file.
+void decode_box(std::span<const std::byte> file, const std::string& name, const ImageHeader& header, ImageBox box,
+                int channels, int size, std::span<float> out) {
+  const int reduction = reduction_for(header, box, size);
+  box = {box.left / reduction, box.top / reduction, box.width / reduction, box.height / reduction};
+  resize(decode_image(file, channels, name, reduction), box, size, size, out);
+}
+
+void round_to(std::span<std::uint8_t> out, std::span<const float> pixels) {
+  std::ranges::transform(pixels, out.begin(), [](float value) { return static_cast<std::uint8_t>(value + 0.5F); });
+}
+
 }  // namespace
+
+void prepare_image(std::span<const std::byte> file, const std::string& name, int channels, int size, CropKind crop,
+                   std::span<std::uint8_t> out) {
+  const ImageHeader header = read_image_header(file, name);
+  std::vector<float> pixels(out.size());
+  decode_box(file, name, header, evaluation_box(header, crop), channels, size, pixels);
+  round_to(out, pixels);
+}
 
 ImageSource::ImageSource(std::shared_ptr<const ImageDataset> dataset, int size, const Augmentation& augmentation,
                          const SourceOptions& options)
@@ -139,19 +149,19 @@ ImageSource::ImageSource(std::shared_ptr<const ImageDataset> dataset, int size, 
 std::int64_t ImageSource::batches() const { return (samples() + options_.global_batch - 1) / options_.global_batch; }
 
 std::vector<Field> ImageSource::fields(std::int64_t) const {
-  return {{"image", DType::f32, {size_, size_, channels_}}, {"class", DType::i32, {}}};
+  return {{"image", DType::u8, {size_, size_, channels_}}, {"class", DType::i32, {}}};
 }
 
 void ImageSource::read(std::int64_t batch, std::int64_t index, std::span<std::byte* const> fields) {
   const std::int64_t place = batch * options_.global_batch + index;
   const std::int64_t image = order_(place);
   const auto pixels = static_cast<std::size_t>(size_) * static_cast<std::size_t>(size_);
-  draw(image, place, {reinterpret_cast<float*>(fields[0]), pixels * static_cast<std::size_t>(channels_)});
+  draw(image, place, {reinterpret_cast<std::uint8_t*>(fields[0]), pixels * static_cast<std::size_t>(channels_)});
   const bool counts = options_.training || place < samples();
   *reinterpret_cast<std::int32_t*>(fields[1]) = counts ? dataset_->label(image) : -1;
 }
 
-void ImageSource::draw(std::int64_t image, std::int64_t place, std::span<float> out) const {
+void ImageSource::draw(std::int64_t image, std::int64_t place, std::span<std::uint8_t> out) const {
   thread_local std::vector<std::byte> bytes;
   dataset_->read(image, bytes);
   ImageHeader header = dataset_->raw_size(image);
@@ -162,30 +172,28 @@ void ImageSource::draw(std::int64_t image, std::int64_t place, std::span<float> 
   AugmentationDraws draws(options_.seed, place);
   const Augmentation& change = augmentation_;
   const bool resized = change.crop == CropKind::resized;
-  ImageBox box = options_.training && resized ? random_box(header, change.smallest_area, draws)
-                                              : middle_square(header, resized ? centre_share : 1.0);
-  Image picture;
+  const ImageBox box = options_.training && resized ? random_box(header, change.smallest_area, draws)
+                                                    : evaluation_box(header, change.crop);
+  thread_local std::vector<float> pixels;
+  pixels.resize(out.size());
   if (raw) {
     const auto* const from = reinterpret_cast<const std::uint8_t*>(bytes.data());
-    picture = {header.width, header.height, channels_, {from, from + bytes.size()}};
+    resize({header.width, header.height, channels_, {from, from + bytes.size()}}, box, size_, size_, pixels);
   } else {
-    const int reduction = reduction_for(header, box, size_);
-    picture = decode_image(bytes, channels_, name, reduction);
-    box = {box.left / reduction, box.top / reduction, box.width / reduction, box.height / reduction};
+    decode_box(bytes, name, header, box, channels_, size_, pixels);
   }
-  resize(picture, box, size_, size_, out);
   if (options_.training) {
     if (change.crop == CropKind::padded && change.padding > 0) {
       const auto distance = [&] {
         return static_cast<int>(std::floor(draws.uniform(0, 2 * change.padding + 1))) - change.padding;
       };
       const int right = distance();
-      move(out, size_, channels_, right, distance());
+      move(pixels, size_, channels_, right, distance());
     }
-    if (change.flip && draws.uniform(0, 1) < 0.5) flip(out, size_, channels_);
-    if (change.colour_jitter > 0) jitter(out, channels_, change.colour_jitter, draws);
+    if (change.flip && draws.uniform(0, 1) < 0.5) flip(pixels, size_, channels_);
+    if (change.colour_jitter > 0) jitter(pixels, channels_, change.colour_jitter, draws);
   }
-  normalise(out, channels_);
+  round_to(out, pixels);
 }
 
 }  // namespace trireme

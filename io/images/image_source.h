@@ -1,7 +1,8 @@
-// Samples of image classifiers: decoded, cut, resized, changed at random in training, and normalised.
+// Samples of image classifiers: decoded, cut, resized and changed at random in training.
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "io/images/image_dataset.h"
@@ -22,7 +23,12 @@ struct Augmentation {
   double colour_jitter = 0;  ///< brightness, contrast and saturation change by up to this share
 };
 
-/// Fields: image f32 [size, size, channels], normalised; class i32, -1 where nothing counts.
+/// The crop and scale of an image file that an evaluation takes: u8 [size, size, channels]. Refuses what
+/// does not decode, naming `name`.
+void prepare_image(std::span<const std::byte> file, const std::string& name, int channels, int size, CropKind crop,
+                   std::span<std::uint8_t> out);
+
+/// Fields: image u8 [size, size, channels], which the model normalises; class i32, -1 where nothing counts.
 ///
 /// In training, sample s of the run is the image that SampleOrder(seed) puts at place s, and its changes are drawn from
 /// Philox by seed and s: the same whatever the number of threads and ranks. An evaluation takes the middle square, with
@@ -38,7 +44,7 @@ class ImageSource final : public Source {
   void read(std::int64_t batch, std::int64_t index, std::span<std::byte* const> fields) override;
 
  private:
-  void draw(std::int64_t image, std::int64_t place, std::span<float> out) const;
+  void draw(std::int64_t image, std::int64_t place, std::span<std::uint8_t> out) const;
 
   std::shared_ptr<const ImageDataset> dataset_;
   int size_, channels_;

@@ -17,8 +17,8 @@ bool is_picture(const fs::path& path) {
   return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
 }
 
-void read_list(const fs::path& list, std::vector<ListedImage>& images) {
-  TextReader reader(list, "utf-8", std::size_t{1} << 20);
+void read_list(const fs::path& list, const std::string& encoding, std::vector<ListedImage>& images) {
+  TextReader reader(list, encoding, std::size_t{1} << 20);
   int number = 0;
   for (std::string_view line = reader.next_line(); !line.empty(); line = reader.next_line()) {
     ++number;
@@ -31,14 +31,14 @@ void read_list(const fs::path& list, std::vector<ListedImage>& images) {
   }
 }
 
-void read_folder(const fs::path& folder, std::vector<ListedImage>& images) {
+void read_folder(const fs::path& folder, const std::string& encoding, std::vector<ListedImage>& images) {
   std::vector<fs::path> lists, pictures;
   for (const auto& entry : fs::directory_iterator(folder))
     if (entry.is_regular_file() && entry.path().extension() == ".txt") lists.push_back(entry.path());
   if (lists.empty()) refuse("{}: found no *.txt, expected lists of lines \"path<TAB>text\"", folder.string());
   std::ranges::sort(lists);
   const std::size_t first = images.size();
-  for (const fs::path& list : lists) read_list(list, images);
+  for (const fs::path& list : lists) read_list(list, encoding, images);
   std::set<fs::path> named;
   for (std::size_t i = first; i < images.size(); ++i) named.insert(images[i].path.lexically_normal());
   for (const auto& entry : fs::recursive_directory_iterator(folder))
@@ -50,14 +50,14 @@ void read_folder(const fs::path& folder, std::vector<ListedImage>& images) {
 
 }  // namespace
 
-std::vector<ListedImage> read_image_lists(const std::vector<fs::path>& inputs) {
+std::vector<ListedImage> read_image_lists(const std::vector<fs::path>& inputs, const std::string& encoding) {
   std::vector<ListedImage> images;
   for (const fs::path& input : inputs) {
     if (!fs::exists(input)) refuse("pack.input: {}: found no such file or folder", input.string());
     if (fs::is_directory(input))
-      read_folder(input, images);
+      read_folder(input, encoding, images);
     else
-      read_list(input, images);
+      read_list(input, encoding, images);
   }
   if (images.empty()) refuse("pack.input: found no line in it, expected lists of lines \"path<TAB>text\"");
   return images;

@@ -14,7 +14,8 @@ struct ListedImage {
 };
 
 /// Of lists, and of folders: the lists *.txt in them, and the pictures below them that none of those names, with no
-/// text. Refuses what is missing, not UTF-8, or holds no line.
-std::vector<ListedImage> read_image_lists(const std::vector<std::filesystem::path>& inputs);
+/// text. Refuses what is missing, not of the encoding (as of TextReader), or holds no line.
+std::vector<ListedImage> read_image_lists(const std::vector<std::filesystem::path>& inputs,
+                                          const std::string& encoding = "utf-8");
 
 }  // namespace trireme

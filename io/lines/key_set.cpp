@@ -28,7 +28,7 @@ KeySet::KeySet(const TokenizerBlob& blob) : KeySet(blob.model, "key set") {
 }
 
 KeySet KeySet::read(const std::filesystem::path& file) {
-  TextReader reader(file, "utf-8", 4096);
+  TextReader reader(file, "auto", 4096);
   std::string characters;
   int number = 0;
   for (std::string_view line = reader.next_line(); !line.empty(); line = reader.next_line()) {

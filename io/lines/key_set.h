@@ -25,8 +25,8 @@ class KeySet {
   KeySet(std::string_view characters, const std::string& owner);
   /// Refuses a blob that is of another kind or damaged.
   explicit KeySet(const TokenizerBlob& blob);
-  /// One character a line, as PaddleOCR's key files have it; a line of one space is the space. Empty lines at the end
-  /// do not count. Refuses lines of several characters, naming file and line.
+  /// One character a line, as PaddleOCR's key files have it; a line of one space is the space. Empty lines do not
+  /// count. The encoding is found out. Refuses lines of several characters, naming file and line.
   static KeySet read(const std::filesystem::path& file);
 
   TokenizerBlob blob() const;

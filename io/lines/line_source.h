@@ -31,6 +31,9 @@ Image picture_of(std::span<const float> pixels, const Shape& shape);
 /// that is drawn anew for every pass; and the lines of a bucket come in the order of SampleOrder, pass after pass
 /// without a gap between them. So batch n is a function of the seed and n alone. An evaluation takes bucket after
 /// bucket, every line once; what fills up a bucket's last batch has -2 as its first label and does not count.
+///
+/// Recurrent layers and attention see what fills up a line's width. In an evaluation, as in `trireme recognize`, that
+/// is a function of the line alone, so what is read does not depend on the lines beside it.
 class LineSource final : public Source {
  public:
   LineSource(std::shared_ptr<LineDataset> dataset, int pixels_per_step, const SourceOptions& options);

@@ -150,7 +150,7 @@ std::unique_ptr<LineTexts> make_receipt_texts(std::uint64_t seed, std::int64_t l
   return std::make_unique<ReceiptTexts>(seed, lines);
 }
 
-std::vector<Paragraph> read_paragraphs(const std::vector<fs::path>& inputs) {
+std::vector<Paragraph> read_paragraphs(const std::vector<fs::path>& inputs, const std::string& encoding) {
   std::vector<Paragraph> paragraphs;
   for (const fs::path& input : inputs) {
     std::vector<fs::path> files = {input};
@@ -161,7 +161,7 @@ std::vector<Paragraph> read_paragraphs(const std::vector<fs::path>& inputs) {
       std::ranges::sort(files);
     }
     for (const fs::path& file : files) {
-      TextReader reader(file, "utf-8", std::size_t{1} << 20);
+      TextReader reader(file, encoding, std::size_t{1} << 20);
       std::int64_t number = 0;
       for (std::string_view line = reader.next_line(); !line.empty(); line = reader.next_line()) {
         ++number;

@@ -31,9 +31,10 @@ struct Paragraph {
   std::string text;
   std::string place;  ///< file:line
 };
-/// Paragraphs of text files, of folders their *.txt: white space runs become one space. Refuses what is missing, not
-/// UTF-8 or empty.
-std::vector<Paragraph> read_paragraphs(const std::vector<std::filesystem::path>& inputs);
+/// Paragraphs of text files, of folders their *.txt: white space runs become one space. Refuses what is missing, not of
+/// the encoding (as of TextReader) or empty.
+std::vector<Paragraph> read_paragraphs(const std::vector<std::filesystem::path>& inputs,
+                                       const std::string& encoding = "utf-8");
 
 /// Refuses too little text to be split.
 std::unique_ptr<LineTexts> make_corpus_texts(std::uint64_t seed, std::vector<Paragraph> paragraphs, int longest,

@@ -3,7 +3,9 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <future>
 #include <memory>
 #include <optional>
 #include <set>
@@ -130,14 +132,24 @@ template <typename Make>
 PackedLines Packer::write(const fs::path& file, std::int64_t count, const Make& make) {
   constexpr std::int64_t block = 1024;
   LineDatasetWriter writer(file, options_.height, key_set_->blob());
-  std::vector<Made> made(static_cast<std::size_t>(std::min(block, count)));
+  std::array<std::vector<Made>, 2> blocks;
+  std::future<void> writing;  // one block, while the next is made
+  const auto finish_writing = [&] {
+    if (writing.valid()) writing.get();
+  };
   for (std::int64_t first = 0; first < count; first += block) {
     const std::int64_t lines = std::min(block, count - first);
+    std::vector<Made>& made = blocks[static_cast<std::size_t>(first / block % 2)];
+    made.assign(static_cast<std::size_t>(lines), {});
     parallel_for(thread_count(options_.threads), lines, [&](int thread, std::int64_t line) {
       made[static_cast<std::size_t>(line)] = make(thread, first + line);
     });
-    for (std::int64_t line = 0; line < lines; ++line) take(made[static_cast<std::size_t>(line)], writer);
+    finish_writing();
+    writing = std::async(std::launch::async, [this, &made, &writer] {
+      for (Made& each : made) take(each, writer);
+    });
   }
+  finish_writing();
   if (writer.lines() == 0)
     refuse(
         "{}: not one of {} lines could be packed; {} do not decode, {} have no label, {} have a character outside "
@@ -171,8 +183,8 @@ void Packer::draw_lines() {
   const bool validates = !options_.validation_output.empty();
   const auto texts = options_.from == "receipts"
                          ? make_receipt_texts(options_.seed, options_.lines)
-                         : make_corpus_texts(options_.seed, read_paragraphs(options_.inputs), options_.longest,
-                                             validates ? options_.validation_share : 0.0);
+                         : make_corpus_texts(options_.seed, read_paragraphs(options_.inputs, options_.encoding),
+                                             options_.longest, validates ? options_.validation_share : 0.0);
   take_key_set(texts->characters());
   const auto draw_split = [&](LineSplit split, const std::vector<fs::path>& fonts, const fs::path& file,
                               std::int64_t count) {
@@ -215,7 +227,7 @@ void Packer::pack_images() {
   std::vector<ListedImage> train, validation;
   std::string occurring;
   std::set<char32_t> seen;
-  for (ListedImage& image : read_image_lists(options_.inputs)) {
+  for (ListedImage& image : read_image_lists(options_.inputs, options_.encoding)) {
     for (std::string_view rest = image.text; !rest.empty();) {
       const CodePoint point = first_code_point(rest);
       if (seen.insert(point.value).second) occurring += rest.substr(0, point.bytes);

@@ -25,6 +25,7 @@ struct PackLinesOptions {
   std::filesystem::path validation_output;  ///< empty: no validation set
   double validation_share = 0.02;           ///< of paragraphs or pictures
   std::string from = "receipts";            ///< or "text", "images"
+  std::string encoding = "utf-8";           ///< of texts and lists, as TextReader
   std::vector<std::filesystem::path> fonts;
   std::vector<std::filesystem::path> validation_fonts;  ///< none: the same
   std::int64_t lines = 100000;                          ///< to draw

@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 stage=$(basename "$0")
+umask "${TRIREME_UMASK:-027}" # what is written here is for no others, as what the program writes
 refuse() { echo "$stage: $1" >&2 && exit 2; }
 need() {
   local name

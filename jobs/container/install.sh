@@ -10,14 +10,27 @@ fail() { echo "container/install.sh: $1" >&2 && exit 1; }
 # Open MPI's launcher, and what Kubernetes' MPI operator starts ranks with.
 launchers=(openmpi-bin openssh-client openssh-server procps)
 
-# Packages as of a day (20251115T000000Z), where SNAPSHOT names one and the system is Debian; else as the base has them.
+# Packages as of a day (20251115T000000Z), where SNAPSHOT names one; else as the base's archive has them now. NVIDIA's
+# own archive, of which nothing is installed, keeps no days.
 use_snapshot() {
-  [ -n "${SNAPSHOT:-}" ] && grep -q '^ID=debian' /etc/os-release || return 0
+  [ -n "${SNAPSHOT:-}" ] || return 0
+  local archive suite
   rm -rf /etc/apt/sources.list.d/*
-  local archive=http://snapshot.debian.org/archive
-  printf 'deb [check-valid-until=no] %s bookworm main\n' "$archive/debian/$SNAPSHOT" >/etc/apt/sources.list
-  printf 'deb [check-valid-until=no] %s bookworm-security main\n' "$archive/debian-security/$SNAPSHOT" \
-    >>/etc/apt/sources.list
+  : >/etc/apt/sources.list
+  case $(. /etc/os-release && echo "$ID") in
+    debian)
+      archive=http://snapshot.debian.org/archive
+      printf 'deb [check-valid-until=no] %s bookworm main\n' "$archive/debian/$SNAPSHOT" >>/etc/apt/sources.list
+      printf 'deb [check-valid-until=no] %s bookworm-security main\n' "$archive/debian-security/$SNAPSHOT" \
+        >>/etc/apt/sources.list
+      ;;
+    ubuntu)
+      for suite in noble noble-updates noble-security; do
+        printf 'deb https://snapshot.ubuntu.com/ubuntu/%s %s main universe\n' "$SNAPSHOT" $suite >>/etc/apt/sources.list
+      done
+      ;;
+    *) fail "/etc/os-release: expected a base of Debian 12 or Ubuntu 24.04" ;;
+  esac
 }
 
 build() {
@@ -55,36 +68,15 @@ collect() {
   chmod -R go-w,a+rX "$tree"
 }
 
+# make_user TREE: and what the MPI operator's pods need for ssh.
 make_user() {
   groupadd --gid 10001 trireme
   useradd --uid 10001 --gid 10001 --create-home --shell /bin/bash trireme
   usermod --password '*' trireme # no password fits, but the account is not locked: sshd takes its key
   install -d -o trireme -g trireme -m 0750 /work /home/trireme
-  # A worker of the MPI operator: sshd without root. The operator brings one key a job, which is the host's key as well.
-  install -d -m 0755 /etc/trireme /run/sshd
-  cat >/etc/trireme/sshd_config <<'END'
-Port 2222
-HostKey /home/trireme/.ssh/id_rsa
-PidFile none
-StrictModes no
-UsePAM no
-PermitRootLogin no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-AllowUsers trireme
-AllowTcpForwarding no
-AllowAgentForwarding no
-X11Forwarding no
-PermitTunnel no
-END
-  cat >/etc/ssh/ssh_config.d/trireme.conf <<'END'
-Host *
-  Port 2222
-  BatchMode yes
-  StrictHostKeyChecking no
-  UserKnownHostsFile /dev/null
-  LogLevel ERROR
-END
+  install -d -m 0755 /etc/trireme
+  install -m 0644 "$1/jobs/container/sshd_config" /etc/trireme/sshd_config
+  install -m 0644 "$1/jobs/container/ssh_config" /etc/ssh/ssh_config.d/trireme.conf
 }
 
 runtime() {
@@ -96,7 +88,7 @@ runtime() {
   xargs apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 <"$tree/packages"
   apt-get clean
   rm -rf /usr/sbin/policy-rc.d /var/lib/apt/lists/* /var/cache/apt/*.bin /etc/ssh/ssh_host_*
-  make_user
+  make_user "$tree"
   find / -xdev -type f -perm /6000 -exec chmod a-s {} +
   local tool
   for tool in cc c++ gcc g++ clang ld as make cmake nvcc; do

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "kernels/backend.h"
 
@@ -21,6 +22,7 @@ class CpuBackend final : public Backend {
   void on_wait(std::function<void()> /*check*/) override {}
   void* queue() override { return nullptr; }
   void upload(const void* host, Tensor device) override;
+  void upload_beside(const void* host, Tensor device) override { upload(host, std::move(device)); }
   void download(const Tensor& device, void* host) override;
   std::unique_ptr<Recording> record(const std::function<void()>& /*work*/) override { return nullptr; }
 
@@ -44,6 +46,7 @@ class CpuBackend final : public Backend {
   void cross_entropy_gradient(const CrossEntropyGradientArgs& args) override;
   void target_places(const TargetPlacesArgs& args) override;
   void add_hits(const HitsArgs& args) override;
+  void arg_max(const ArgMaxArgs& args) override;
   void ctc_loss(const CtcLossArgs& args) override;
   void ctc_gradient(const CtcGradientArgs& args) override;
   void lstm(const LstmArgs& args) override;
@@ -58,6 +61,7 @@ class CpuBackend final : public Backend {
   void batch_norm(const BatchNormArgs& args) override;
   void batch_norm_backward_statistics(const BatchNormBackwardStatisticsArgs& args) override;
   void batch_norm_backward(const BatchNormBackwardArgs& args) override;
+  void normalise_pixels(const PixelsArgs& args) override;
   void pooling(const PoolingArgs& args) override;
   void pooling_backward(const PoolingBackwardArgs& args) override;
   void add(const Tensor& x, const Tensor& y, Tensor out) override;

@@ -1,4 +1,4 @@
-// Dropout, addition, conversion and clearing.
+// Dropout, addition, conversion, pixels and clearing.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -7,6 +7,7 @@
 #include "kernels/cpu/state.h"
 #include "kernels/cpu/vector.h"
 #include "kernels/philox.h"
+#include "kernels/pixel_scale.h"
 
 namespace trireme {
 namespace {
@@ -46,6 +47,23 @@ void convert(int threads, const Tensor& from, Tensor& to) {
   for_elements(threads, from.elements(), [=](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
     for (std::int64_t i = begin; i < end; ++i) store(out[i], load(in[i]));
+  });
+}
+
+template <typename T>
+void normalise(int threads, const PixelsArgs& args, const PixelScale& scale) {
+  const std::uint8_t* x = args.x.data<std::uint8_t>();
+  Tensor result = args.y;
+  T* y = result.data<T>();
+  const std::int64_t channels = scale.channels;
+  for_elements(threads, args.x.elements() / channels, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t channel = 0; channel < channels; ++channel) {
+      const float slope = scale.slope[channel];
+      const float offset = scale.offset[channel];
+#pragma omp simd
+      for (std::int64_t i = begin * channels + channel; i < end * channels; i += channels)
+        store(y[i], static_cast<float>(x[i]) * slope + offset);
+    }
   });
 }
 
@@ -119,6 +137,11 @@ void CpuBackend::cast(const Tensor& from, Tensor to) {
     convert<bfloat16, float>(state_->threads, from, to);
   else
     fail("cast from {} to {} is not defined", name_of(from.dtype()), name_of(to.dtype()));
+}
+
+void CpuBackend::normalise_pixels(const PixelsArgs& args) {
+  const PixelScale scale = scale_of(args);
+  for_type(args.y.dtype(), [&](auto type) { normalise<decltype(type)>(state_->threads, args, scale); });
 }
 
 void CpuBackend::zero(Tensor out) {

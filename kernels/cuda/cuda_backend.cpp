@@ -16,16 +16,16 @@ namespace {
 using Graph = cuda::Handle<cudaGraph_t, cudaGraphDestroy>;
 using GraphExec = cuda::Handle<cudaGraphExec_t, cudaGraphExecDestroy>;
 
-/// A CUDA graph and the memory that its work lives in.
+/// A CUDA graph and the memory that its work lives in. Recordings run one after the other, so they share it.
 class GraphRecording final : public Recording {
  public:
-  GraphRecording(int device, cudaStream_t stream) : memory_(cuda::make_device_memory(device)), stream_(stream) {}
-  MemoryPool& memory() { return memory_; }
+  GraphRecording(std::shared_ptr<MemoryPool> memory, cudaStream_t stream)
+      : memory_(std::move(memory)), stream_(stream) {}
   void keep(const Graph& graph) { TRIREME_CUDA(cudaGraphInstantiate(exec_.put(), graph.get(), 0)); }
   void replay() override { TRIREME_CUDA(cudaGraphLaunch(exec_.get(), stream_)); }
 
  private:
-  MemoryPool memory_;
+  std::shared_ptr<MemoryPool> memory_;
   cudaStream_t stream_;
   GraphExec exec_;
 };
@@ -92,8 +92,12 @@ void CudaBackend::synchronize() {
 }
 
 void CudaBackend::upload(const void* host, Tensor device) {
-  // Whatever still reads the tensor's memory comes first, whatever is enqueued from now on sees the new elements.
+  // Whatever still reads the tensor's memory comes first.
   cuda::order(state_->compute.get(), state_->copy.get(), state_->order_event.get());
+  upload_beside(host, std::move(device));
+}
+
+void CudaBackend::upload_beside(const void* host, Tensor device) {
   for (std::size_t at = 0; at < device.bytes(); at += StagingSlot::bytes) {
     const std::size_t bytes = std::min(StagingSlot::bytes, device.bytes() - at);
     StagingSlot& slot = state_->next_slot();
@@ -133,12 +137,15 @@ void CudaBackend::download(const Tensor& device, void* host) {
 
 std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& work) {
   if (state_->recording != nullptr) fail("a recording cannot be made within another");
-  state_->memory.trim();  // the recording has memory of its own, where the same work had this before
+  state_->memory.trim();  // recordings have memory of their own, where the same work had this before
   cudaStream_t stream = state_->compute.get();
-  auto recording = std::make_unique<GraphRecording>(state_->device, stream);
+  auto memory = state_->recording_memory.lock();
+  if (!memory) memory = std::make_shared<MemoryPool>(cuda::make_device_memory(state_->device), FreeBlocks::keep);
+  state_->recording_memory = memory;
+  auto recording = std::make_unique<GraphRecording>(memory, stream);
   // Relaxed: the recording's pool asks the driver for memory meanwhile.
   TRIREME_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
-  state_->recording = &recording->memory();
+  state_->recording = memory.get();
   Graph graph;
   try {
     work();

@@ -1,4 +1,4 @@
-// Dropout, addition, conversion and clearing.
+// Dropout, addition, conversion, pixels and clearing.
 #include <algorithm>
 #include <cmath>
 
@@ -6,6 +6,7 @@
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/state.h"
 #include "kernels/philox.h"
+#include "kernels/pixel_scale.h"
 
 namespace trireme {
 namespace cuda {
@@ -56,6 +57,32 @@ struct Convert {
     Piece<To, width> result;
     for (int i = 0; i < width; ++i) result.values[i] = from_f32<To>(to_f32(in.values[i]));
     store_piece(to + at, result);
+  }
+};
+
+template <typename T>
+struct NormalisePixels {
+  const std::uint8_t* x;
+  PixelScale scale;
+  T* y;
+  template <int width>
+  using Inputs = Piece<std::uint8_t, width>;
+  template <int width>
+  __device__ Inputs<width> load(std::int64_t at) const {
+    return load_piece<width>(x + at);
+  }
+  template <int width>
+  __device__ void store(std::int64_t at, const Inputs<width>& in) const {
+    int channel = static_cast<int>(at - quotient(at, scale.channels) * scale.channels);
+    Piece<T, width> result;
+    for (int i = 0; i < width; ++i) {
+      // A choice, not an index: parameters that are indexed at run time leave their registers.
+      const float slope = channel == 0 ? scale.slope[0] : channel == 1 ? scale.slope[1] : scale.slope[2];
+      const float offset = channel == 0 ? scale.offset[0] : channel == 1 ? scale.offset[1] : scale.offset[2];
+      result.values[i] = from_f32<T>(fmaf(static_cast<float>(in.values[i]), slope, offset));
+      channel = channel + 1 == scale.channels ? 0 : channel + 1;
+    }
+    store_piece(y + at, result);
   }
 };
 
@@ -141,6 +168,15 @@ void CudaBackend::cast(const Tensor& from, Tensor to) {
   } else {
     convert<__nv_bfloat16, float>(stream, from, to);
   }
+}
+
+void CudaBackend::normalise_pixels(const PixelsArgs& args) {
+  const PixelScale scale = scale_of(args);
+  for_type(args.y.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    const NormalisePixels<T> o = {args.x.data<std::uint8_t>(), scale, writable<T>(args.y)};
+    for_elements<Pack<T>::size>(state_->compute.get(), args.x.elements(), at_packs({o.x, o.y}), o);
+  });
 }
 
 void CudaBackend::zero(Tensor out) {

@@ -30,7 +30,8 @@ struct CudaBackend::State {
   CudaOptions options;
   MemoryPool memory;
   MemoryPool pinned{cuda::make_pinned_memory()};
-  MemoryPool* recording = nullptr;  ///< where memory comes from while work is recorded
+  MemoryPool* recording = nullptr;             ///< where memory comes from while work is recorded
+  std::weak_ptr<MemoryPool> recording_memory;  ///< of the recordings that there are
   cuda::Stream compute = cuda::make_stream();
   cuda::Stream copy = cuda::make_stream();
   cuda::Event order_event = cuda::make_event();  ///< for cuda::order

@@ -4,6 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "kernels/backend.h"
 #include "model/arch/architecture.h"
@@ -25,7 +27,7 @@ struct ErnieConfig {
   double order_weight = 0.0;  ///< pretrain: of the loss of the sentences' order beside that of a masked token; 0: none
   int slots = 0;              ///< pretrain: room for masked tokens in a sample
   double masked = 1;          ///< pretrain: how many of them are expected
-  int labels = 0;             ///< of the other tasks
+  std::vector<std::string> labels;  ///< their names, of the other tasks
 
   int inner_size() const { return feed_forward > 0 ? feed_forward : 4 * hidden; }
 };
@@ -36,7 +38,7 @@ struct ErnieFields {
   // pretrain
   static constexpr std::size_t positions = 3, targets = 4, levels = 5, order = 6;
   // label_texts, label_tokens
-  static constexpr std::size_t labels = 3, named = 4;
+  static constexpr std::size_t labels = 3;
 };
 
 /// Embedding, `layers` encoder blocks (with pre_norm one norm after them), and the head of the task. Its last block

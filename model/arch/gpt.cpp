@@ -3,12 +3,9 @@
 #include <cmath>
 
 #include "kernels/error.h"
-#include "model/layers/dropout.h"
 #include "model/layers/embedding.h"
-#include "model/layers/feed_forward.h"
 #include "model/layers/language_model_head.h"
-#include "model/layers/norm.h"
-#include "model/layers/self_attention.h"
+#include "model/layers/transformer_block.h"
 
 namespace trireme {
 namespace {
@@ -16,78 +13,28 @@ namespace {
 constexpr double initial_deviation = 0.02;
 constexpr const char* token_table = "embedding.token.weight";
 
-/// x = x + dropout(attention(norm(x))); x = x + dropout(feed_forward(norm(x))). Pre-norm, as in GPT-2 and LLaMA.
-class TransformerBlock final : public Layer {
- public:
-  TransformerBlock(const Build& build, const std::string& name, const GptConfig& config)
-      : attention_norm_(build, name + ".attention_norm", config.hidden, config.norm, config.bias),
-        attention_(build, name + ".attention", attention_options(config)),
-        attention_dropout_(name + ".attention.dropout", config.dropout),
-        feed_forward_norm_(build, name + ".feed_forward_norm", config.hidden, config.norm, config.bias),
-        feed_forward_(build, name + ".feed_forward", feed_forward_options(config)),
-        feed_forward_dropout_(name + ".feed_forward.dropout", config.dropout) {}
-
-  // All tensors are [batch, time, hidden].
-  Tensor forward(const Context& context, const Tensor& x, Saved& saved) const override {
-    Tensor branch = attention_norm_.forward(context, x, saved.child(attention_norm_child));
-    branch = attention_.forward(context, branch, saved.child(attention_child));
-    branch = attention_dropout_(context, branch);
-    Tensor middle;  // x after the attention half
-    branch = feed_forward_norm_.forward_add(context, branch, x, &middle, saved.child(feed_forward_norm_child));
-    branch = feed_forward_.forward(context, branch, saved.child(feed_forward_child));
-    return feed_forward_dropout_(context, branch, middle);
-  }
-
-  Tensor backward_input(const Context& context, const Tensor& dy, Saved& saved) const override {
-    Tensor branch = feed_forward_dropout_(context, dy);
-    branch = feed_forward_.backward_input(context, branch, saved.child(feed_forward_child));
-    const Tensor dmiddle =
-        feed_forward_norm_.backward_input_add(context, branch, dy, saved.child(feed_forward_norm_child));
-    branch = attention_dropout_(context, dmiddle);
-    branch = attention_.backward_input(context, branch, saved.child(attention_child));
-    return attention_norm_.backward_input_add(context, branch, dmiddle, saved.child(attention_norm_child));
-  }
-
-  void backward_weight(const Context& context, Saved& saved) const override {
-    feed_forward_.backward_weight(context, saved.child(feed_forward_child));
-    feed_forward_norm_.backward_weight(context, saved.child(feed_forward_norm_child));
-    attention_.backward_weight(context, saved.child(attention_child));
-    attention_norm_.backward_weight(context, saved.child(attention_norm_child));
-  }
-
- private:
-  enum : std::size_t { attention_norm_child, attention_child, feed_forward_norm_child, feed_forward_child };
-
-  /// GPT-2 makes the matrices that write to the residual stream smaller by the root of their number.
-  static double residual_deviation(const GptConfig& config) {
-    return initial_deviation / std::sqrt(2.0 * config.layers);
-  }
-  static SelfAttentionOptions attention_options(const GptConfig& config) {
-    return {.hidden = config.hidden,
-            .heads = config.heads,
-            .key_value_heads = config.key_value_head_count(),
-            .causal = true,
-            .rotary = config.positions == PositionKind::rotary,
-            .bias = config.bias,
-            .deviation = initial_deviation,
-            .projection_deviation = residual_deviation(config)};
-  }
-  static FeedForwardOptions feed_forward_options(const GptConfig& config) {
-    return {.hidden = config.hidden,
-            .inner = config.inner_size(),
-            .gated = config.activation == FeedForwardKind::swiglu,
-            .bias = config.bias,
-            .deviation = initial_deviation,
-            .projection_deviation = residual_deviation(config)};
-  }
-
-  Norm attention_norm_;
-  SelfAttention attention_;
-  Dropout attention_dropout_;
-  Norm feed_forward_norm_;
-  FeedForward feed_forward_;
-  Dropout feed_forward_dropout_;
-};
+/// Pre-norm, as in GPT-2 and LLaMA.
+TransformerBlockOptions gpt_block(const GptConfig& config) {
+  // GPT-2 makes the matrices that write to the residual stream smaller by the root of their number.
+  const double residual_deviation = initial_deviation / std::sqrt(2.0 * config.layers);
+  return {.norm = config.norm,
+          .norm_bias = config.bias,
+          .attention = {.hidden = config.hidden,
+                        .heads = config.heads,
+                        .key_value_heads = config.key_value_head_count(),
+                        .causal = true,
+                        .rotary = config.positions == PositionKind::rotary,
+                        .bias = config.bias,
+                        .deviation = initial_deviation,
+                        .projection_deviation = residual_deviation},
+          .feed_forward = {.hidden = config.hidden,
+                           .inner = config.inner_size(),
+                           .gated = config.activation == FeedForwardKind::swiglu,
+                           .bias = config.bias,
+                           .deviation = initial_deviation,
+                           .projection_deviation = residual_deviation},
+          .dropout = config.dropout};
+}
 
 void check(const GptConfig& config) {
   if (config.vocabulary < 2) refuse("model: a vocabulary of {} tokens; at least 2 are needed", config.vocabulary);
@@ -159,7 +106,7 @@ Architecture make_gpt(const GptConfig& config, int tensor_ranks, DType type) {
   for (int layer = 0; layer < config.layers; ++layer) {
     const std::string name = fmt::format("blocks.{}", layer);
     result.blocks.push_back({name, costs.transformer(), hidden_states, [config, name](const Build& build) {
-                               return std::make_unique<TransformerBlock>(build, name, config);
+                               return std::make_unique<TransformerBlock>(build, name, gpt_block(config));
                              }});
   }
   result.blocks.push_back({"head", costs.head(), nullptr, [config](const Build& build) {

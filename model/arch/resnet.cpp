@@ -36,6 +36,14 @@ ConvolutionUnitOptions unit(const ResnetConfig& config, std::int64_t channels, s
       .norm_momentum = config.batch_norm_momentum};
 }
 
+using PerChannel = std::array<float, PixelsArgs::most_channels>;
+
+/// Of ImageNet's colours; grey images take the means of these.
+PerChannel pixel_mean(int channels) { return channels == 1 ? PerChannel{0.449F} : PerChannel{0.485F, 0.456F, 0.406F}; }
+PerChannel pixel_deviation(int channels) {
+  return channels == 1 ? PerChannel{0.226F} : PerChannel{0.229F, 0.224F, 0.225F};
+}
+
 /// Convolution units of the stem.
 ConvolutionUnitOptions stem_unit(const ResnetConfig& config) {
   ConvolutionUnitOptions options = config.stem == StemKind::large ? unit(config, config.channels, config.width, 7, 2)
@@ -75,13 +83,17 @@ ResidualOptions residual(const ResnetConfig& config, std::int64_t channels, int 
 class Stem final : public Layer {
  public:
   Stem(const Build& build, const std::string& name, const ResnetConfig& config)
-      : unit_(build, name, stem_unit(config)), pooling_(stem_pooling), pools_(config.stem == StemKind::large) {}
+      : channels_(config.channels),
+        unit_(build, name, stem_unit(config)),
+        pooling_(stem_pooling),
+        pools_(config.stem == StemKind::large) {}
 
   Tensor forward(const Context& context, const Tensor& x, Saved& saved) const override {
     Tensor images = x;
-    if (x.dtype() != context.type) {
+    if (x.dtype() == DType::u8) {
       images = context.backend.allocate(x.shape(), context.type);
-      context.backend.cast(x, images);
+      context.backend.normalise_pixels(
+          {.x = x, .mean = pixel_mean(channels_), .deviation = pixel_deviation(channels_), .y = images});
     }
     const Tensor y = unit_.forward(context, images, saved.child(unit_child));
     return pools_ ? pooling_.forward(context, y, saved.child(pooling_child)) : y;
@@ -96,6 +108,7 @@ class Stem final : public Layer {
 
  private:
   enum : std::size_t { unit_child, pooling_child };
+  int channels_;
   ConvolutionUnit unit_;
   Pooling pooling_;
   bool pools_;

@@ -26,8 +26,9 @@ struct ResnetConfig {
   bool bottleneck() const { return depth >= 50; }
 };
 
-/// f32 [batch, image_size, image_size, channels], normalised, through stem, residual blocks and head; field 1 of a
-/// microbatch is the class, i32 [batch]. Costs are per sample. Refuses sizes that do not fit together, naming the key.
+/// Images [batch, image_size, image_size, channels], u8, or f where they are normalised already, through stem, residual
+/// blocks and head; field 1 of a microbatch is the class, i32 [batch]. Costs are per sample. Refuses sizes that do not
+/// fit together, naming the key.
 Architecture make_resnet(const ResnetConfig& config, DType type);
 
 }  // namespace trireme

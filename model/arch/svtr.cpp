@@ -4,81 +4,48 @@
 
 #include "kernels/error.h"
 #include "model/arch/line_blocks.h"
-#include "model/layers/dropout.h"
-#include "model/layers/feed_forward.h"
-#include "model/layers/norm.h"
-#include "model/layers/self_attention.h"
+#include "model/layers/transformer_block.h"
 
 namespace trireme {
 namespace {
 
 constexpr double initial_deviation = 0.02;
 
-/// x = x + dropout(attention(norm(x))); x = x + dropout(feed_forward(norm(x))), every column of a line seeing all.
-/// `of_image`: takes the last convolution's [batch, 1, time, hidden].
+TransformerBlockOptions svtr_block(const GptConfig& config) {
+  return {.attention = {.hidden = config.hidden,
+                        .heads = config.heads,
+                        .key_value_heads = config.heads,
+                        .causal = false,
+                        .deviation = initial_deviation,
+                        .projection_deviation = initial_deviation},
+          .feed_forward = {.hidden = config.hidden,
+                           .inner = config.inner_size(),
+                           .deviation = initial_deviation,
+                           .projection_deviation = initial_deviation},
+          .dropout = config.dropout};
+}
+
+/// Every column of a line sees all. `of_image`: takes the last convolution's [batch, 1, time, hidden].
 class GlobalMixing final : public Layer {
  public:
   GlobalMixing(const Build& build, const std::string& name, bool of_image, const GptConfig& config)
-      : of_image_(of_image),
-        attention_norm_(build, name + ".attention_norm", config.hidden, NormKind::layer, true),
-        attention_(build, name + ".attention",
-                   {.hidden = config.hidden,
-                    .heads = config.heads,
-                    .key_value_heads = config.heads,
-                    .causal = false,
-                    .deviation = initial_deviation,
-                    .projection_deviation = initial_deviation}),
-        attention_dropout_(name + ".attention.dropout", config.dropout),
-        feed_forward_norm_(build, name + ".feed_forward_norm", config.hidden, NormKind::layer, true),
-        feed_forward_(build, name + ".feed_forward",
-                      {.hidden = config.hidden,
-                       .inner = config.inner_size(),
-                       .deviation = initial_deviation,
-                       .projection_deviation = initial_deviation}),
-        feed_forward_dropout_(name + ".feed_forward.dropout", config.dropout) {}
+      : of_image_(of_image), block_(build, name, svtr_block(config)) {}
 
   // [batch, time, hidden] -> the same
   Tensor forward(const Context& context, const Tensor& x, Saved& saved) const override {
     const Shape& shape = x.shape();
-    const Tensor columns = of_image_ ? x.reshape({shape[0], shape[2], shape[3]}) : x;
-    Tensor branch = attention_norm_.forward(context, columns, saved.child(attention_norm_child));
-    branch = attention_.forward(context, branch, saved.child(attention_child));
-    branch = attention_dropout_(context, branch);
-    Tensor middle;  // x after the attention half
-    branch = feed_forward_norm_.forward_add(context, branch, columns, &middle, saved.child(feed_forward_norm_child));
-    branch = feed_forward_.forward(context, branch, saved.child(feed_forward_child));
-    return feed_forward_dropout_(context, branch, middle);
+    return block_.forward(context, of_image_ ? x.reshape({shape[0], shape[2], shape[3]}) : x, saved);
   }
-
   Tensor backward_input(const Context& context, const Tensor& dy, Saved& saved) const override {
-    Tensor branch = feed_forward_dropout_(context, dy);
-    branch = feed_forward_.backward_input(context, branch, saved.child(feed_forward_child));
-    const Tensor dmiddle =
-        feed_forward_norm_.backward_input_add(context, branch, dy, saved.child(feed_forward_norm_child));
-    branch = attention_dropout_(context, dmiddle);
-    branch = attention_.backward_input(context, branch, saved.child(attention_child));
-    const Tensor dx = attention_norm_.backward_input_add(context, branch, dmiddle, saved.child(attention_norm_child));
+    const Tensor dx = block_.backward_input(context, dy, saved);
     const Shape& shape = dx.shape();
     return of_image_ ? dx.reshape({shape[0], 1, shape[1], shape[2]}) : dx;
   }
-
-  void backward_weight(const Context& context, Saved& saved) const override {
-    feed_forward_.backward_weight(context, saved.child(feed_forward_child));
-    feed_forward_norm_.backward_weight(context, saved.child(feed_forward_norm_child));
-    attention_.backward_weight(context, saved.child(attention_child));
-    attention_norm_.backward_weight(context, saved.child(attention_norm_child));
-  }
+  void backward_weight(const Context& context, Saved& saved) const override { block_.backward_weight(context, saved); }
 
  private:
-  enum : std::size_t { attention_norm_child, attention_child, feed_forward_norm_child, feed_forward_child };
-
   bool of_image_;
-  Norm attention_norm_;
-  SelfAttention attention_;
-  Dropout attention_dropout_;
-  Norm feed_forward_norm_;
-  FeedForward feed_forward_;
-  Dropout feed_forward_dropout_;
+  TransformerBlock block_;
 };
 
 void check(const GptConfig& config, const LineConfig& line) {

@@ -14,9 +14,8 @@ enum : std::size_t { saved_input, saved_logits, saved_log_sum_exp, saved_states 
 constexpr std::size_t labels_field = 1, steps_field = 2;
 constexpr std::int32_t fills_up = -2;
 
-template <typename T>
-std::vector<T> download(Backend& backend, const Tensor& tensor) {
-  std::vector<T> values(static_cast<std::size_t>(tensor.elements()));
+std::vector<std::int32_t> download(Backend& backend, const Tensor& tensor) {
+  std::vector<std::int32_t> values(static_cast<std::size_t>(tensor.elements()));
   backend.download(tensor, values.data());
   return values;
 }
@@ -24,23 +23,17 @@ std::vector<T> download(Backend& backend, const Tensor& tensor) {
 /// Wrong characters, characters, texts without a fault, texts.
 std::array<double, 4> count_errors(const Context& context, const Tensor& logits) {
   Backend& backend = context.backend;
-  const Tensor exact = backend.allocate(logits.shape(), DType::f32);
-  backend.cast(logits, exact);
-  const std::vector<float> values = download<float>(backend, exact);
   const Tensor& labels_tensor = context.microbatch.field(labels_field);
-  const auto labels = download<std::int32_t>(backend, labels_tensor);
-  const auto steps = download<std::int32_t>(backend, context.microbatch.field(steps_field));
+  const auto labels = download(backend, labels_tensor);
+  const auto steps = download(backend, context.microbatch.field(steps_field));
   const auto longest = static_cast<std::size_t>(labels_tensor.shape()[1]);
-  const std::int64_t classes = logits.shape()[2];
-  const auto sample_size = static_cast<std::size_t>(logits.shape()[1] * classes);
+  const std::vector<DecodedText> found = decode_greedily(backend, logits, steps);
   std::array<double, 4> counts{};
   for (std::size_t sample = 0; sample < steps.size(); ++sample) {
     const auto row = std::span(labels).subspan(sample * longest, longest);
     if (row.front() == fills_up) continue;
     const auto wanted = row.first(static_cast<std::size_t>(std::ranges::find(row, -1) - row.begin()));
-    const auto size = static_cast<std::size_t>(std::min<std::int64_t>(steps[sample], logits.shape()[1]) * classes);
-    const DecodedText found = decode_greedily(std::span(values).subspan(sample * sample_size, size), classes);
-    const std::int64_t errors = edit_distance(found.labels, wanted);
+    const std::int64_t errors = edit_distance(found[sample].labels, wanted);
     counts[0] += static_cast<double>(errors);
     counts[1] += static_cast<double>(wanted.size());
     counts[2] += errors == 0 ? 1 : 0;

@@ -4,34 +4,14 @@
 
 #include <cmath>
 
-#include "kernels/backend.h"
-#include "tests/app/training_support.h"
+#include "tests/app/cuda_support.h"
 
 namespace trireme {
 namespace {
 
 using test::Layout;
 
-class CudaTraining : public test::TrainingTest {
- protected:
-  void SetUp() override {
-    if (cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
-  }
-  std::vector<nlohmann::json> train_on(const std::string& device, const Layout& layout, int steps,
-                                       const std::string& name, const std::string& more = "") {
-    return train(layout, steps, name, "--train.device=" + device + " " + more);
-  }
-  /// Devices add in another order, so they agree to rounding, which a few steps make larger.
-  static void expect_same_run(const std::vector<nlohmann::json>& found, const std::vector<nlohmann::json>& wanted) {
-    ASSERT_EQ(found.size(), wanted.size());
-    for (std::size_t i = 0; i < wanted.size(); ++i) {
-      const double loss = wanted[i]["loss"];
-      const double norm = wanted[i]["grad_norm"];
-      EXPECT_NEAR(found[i]["loss"], loss, 1e-4 * loss) << "step " << i + 1;
-      EXPECT_NEAR(found[i]["grad_norm"], norm, 1e-3 * norm) << "step " << i + 1;
-    }
-  }
-};
+class CudaTraining : public test::CudaRuns<test::TrainingTest> {};
 
 constexpr const char* llama =
     "--model.norm=rms --model.activation=swiglu --model.positions=rotary --model.key_value_heads=2 --model.bias=false "

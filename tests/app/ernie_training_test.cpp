@@ -2,8 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <random>
 
+#include "tests/app/ernie_support.h"
 #include "tests/app/job.h"
 #include "tests/app/training_support.h"
 #include "tests/support/event_files.h"
@@ -20,66 +21,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-class ErnieTraining : public test::TrainingTest {
- protected:
-  static std::string at(const std::string& name) { return (*shared / name).string(); }
-
-  static void SetUpTestSuite() {
-    shared = std::make_unique<test::TemporaryFolder>();
-    write_text(at("text.txt"), test::learnable_text(12000));
-    write_text(at("dict.txt"), "天地 9 n\n玄黄 9 ns\n宇宙洪 9 nt\n日月 9 n\n寒来 5 n\n秋收冬 7 nr\n");
-    const ProcessResult packed = run_trireme(
-        "pack text --tokenizer=wordpiece --vocabulary=100 --validation-share=0.1 --width=fold --dictionary=" +
-        at("dict.txt") + " --input=" + at("text.txt") + " --output=" + at("train.h5") +
-        " --validation-output=" + at("validation.h5"));
-    ASSERT_EQ(packed.status, 0) << packed.err;
-    EXPECT_THAT(packed.out, HasSubstr("entities"));
-    write_text(at("run.ini"), "data.train=" + at("train.h5") + R"(
-[model]
-arch = ernie
-layers = 2
-hidden = 32
-heads = 4
-context = 24
-dropout = 0.1
-order_weight = 0.3
-[train]
-global_batch = 8
-micro_batch = 1
-seed = 3
-device = cpu
-[optimizer]
-learning_rate = 0.003
-warmup_steps = 5
-decay = constant
-[log]
-progress = none
-)");
-    // What a text begins with is its label; of tokens, whether they are 天.
-    std::string texts, tokens;
-    const std::string characters[] = {"天", "地", "玄", "黄"};
-    for (int i = 0; i < 200; ++i) {
-      texts += (i % 3 == 0 ? "one\t" : "other\t") + characters[i % 3 == 0 ? 0 : 1 + i % 2] + characters[i / 3 % 4] +
-               characters[i / 7 % 4] + "\n";
-      for (int t = 0; t < 5; ++t) {
-        const int number = (i * 5 + t) / (t + 1) % 4;
-        tokens += characters[number] + (number == 0 ? "\tB-X\n" : "\tO\n");
-      }
-      tokens += "\n";
-    }
-    write_text(at("texts.tsv"), texts);
-    write_text(at("tokens.conll"), tokens);
-  }
-
-  static void pack_labels(const std::string& from, const std::string& of) {
-    const ProcessResult packed = run_trireme("pack labels --of=" + of + " --input=" + at(from) + " --output=" + at(of) +
-                                             ".h5 --tokenizer-from=" + at("train.h5"));
-    ASSERT_EQ(packed.status, 0) << packed.err;
-  }
-  std::string fine_tune(const std::string& data) const {
-    return arguments("--data.train=" + at(data) + " --train.init=" + (folder_ / "pretrained").string() + " ");
-  }
-};
+using ErnieTraining = test::ErnieTraining;
 
 TEST_F(ErnieTraining, LongEveryLayoutIsTheSameRun) {
   const auto wanted = train({1, 1, 1}, 15, "one");
@@ -153,11 +95,50 @@ TEST_F(ErnieTraining, TokensAreLabelled) {
   pack_labels("tokens.conll", "tokens");
   const ProcessResult tuned =
       mpirun(2, fine_tune("tokens.h5") + "--train.steps=80 --parallel.pipeline=2 --data.validation=" + at("tokens.h5") +
-                    " --log.metrics=" + (folder_ / "tuned.jsonl").string());
+                    " --log.metrics=" + (folder_ / "tuned.jsonl").string() + checkpoints("tuned"));
   ASSERT_EQ(tuned.status, 0) << tuned.err;
   const auto last = read_metrics("tuned").back();
   EXPECT_GT(last["validation_accuracy"], 0.95) << last;
-  EXPECT_GT(last["validation_named_accuracy"], 0.9) << last;
+  EXPECT_GT(last["validation_span_f1"], 0.9) << last;
+
+  // 200 texts by batches that do not divide them, on any layout.
+  const auto evaluate = [&](int ranks, const std::string& how) {
+    const ProcessResult run =
+        mpirun(ranks, "eval --train.device=cpu --train.micro_batch=3 --data.validation=" + at("tokens.h5") +
+                          checkpoints("tuned") + how);
+    EXPECT_EQ(run.status, 0) << run.err;
+    return run.out.substr(run.out.find("accuracy"));
+  };
+  const std::string wanted = evaluate(1, "--train.global_batch=9");
+  EXPECT_THAT(wanted, HasSubstr("span_f1"));
+  EXPECT_EQ(evaluate(2, "--train.global_batch=18"), wanted);
+  EXPECT_EQ(evaluate(2, "--train.global_batch=12 --parallel.tensor=2"), wanted);
+}
+
+/// Documents of two sentences that tell by their characters which is the first; a sample is one document.
+TEST_F(ErnieTraining, TheOrderOfSentencesIsLearnt) {
+  std::mt19937 random(2);
+  const std::string parts[2][3] = {{"天", "地", "玄"}, {"日", "月", "盈"}};
+  std::string text;
+  for (int document = 0; document < 400; ++document) {
+    for (const auto& characters : parts) {
+      for (int i = 0; i < 9; ++i) text += characters[random() % 3];
+      text += "。";
+    }
+    text += "\n%\n";
+  }
+  write_text(folder_ / "order.txt", text);
+  const std::string data = (folder_ / "order.h5").string();
+  const ProcessResult packed =
+      run_trireme("pack text --tokenizer=wordpiece --vocabulary=50 --input=" + (folder_ / "order.txt").string() +
+                  " --output=" + data);
+  ASSERT_EQ(packed.status, 0) << packed.err;
+  // 20 tokens and the end of each document.
+  const auto log = train({1, 1, 1}, 150, "order",
+                         "--data.train=" + data + " --data.validation=" + data +
+                             " --model.context=24 --model.dropout=0 --train.micro_batch=8 --train.validate_every=150");
+  ASSERT_EQ(log.size(), 150U);
+  EXPECT_GT(log.back()["validation_order_accuracy"], 0.98) << log.back();
 }
 
 TEST_F(ErnieTraining, MaskedTextsAndLabelsAreShown) {
@@ -214,6 +195,12 @@ TEST_F(ErnieTraining, RefusesWhatDoesNotFit) {
   ASSERT_EQ(
       run_trireme("pack text --tokenizer=characters --input=" + at("text.txt") + " --output=" + at("c.h5")).status, 0);
   EXPECT_THAT(refused(arguments("--data.train=" + at("c.h5"))), AllOf(HasSubstr("characters"), HasSubstr("wordpiece")));
+  ASSERT_EQ(run_trireme("train --model.layers=1 --model.hidden=8 --model.heads=1 --model.context=8 --train.device=cpu "
+                        "--train.steps=1 --log.progress=none --data.train=" +
+                        at("c.h5") + checkpoints("gpt"))
+                .status,
+            0);
+  EXPECT_THAT(refused("predict 天" + checkpoints("gpt")), AllOf(HasSubstr("model.arch=gpt"), HasSubstr("no labels")));
   EXPECT_THAT(refused("pack text --tokenizer=bpe --width=fold --input=" + at("text.txt") + " --output=" + at("x.h5")),
               AllOf(HasSubstr("tokenizer"), HasSubstr("wordpiece")));
 }

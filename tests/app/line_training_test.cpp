@@ -1,10 +1,9 @@
 // Recognisers of text lines through the executable: the same run on any layout, restarted, and read with.
 #include <gtest/gtest.h>
 
-#include <filesystem>
+#include <map>
 
-#include "io/image.h"
-#include "tests/app/training_support.h"
+#include "tests/app/line_support.h"
 #include "tests/support/event_files.h"
 
 namespace trireme {
@@ -14,62 +13,7 @@ using test::Layout;
 using test::mpirun;
 using test::ProcessResult;
 
-/// A stroke for each character, at a height that tells which: lines that can be read without fonts.
-Image picture_of(const std::string& text) {
-  Image image{.width = 12 * static_cast<int>(text.size()) + 8, .height = 32, .channels = 1};
-  image.pixels.assign(static_cast<std::size_t>(image.width) * 32, 230);
-  for (std::size_t i = 0; i < text.size(); ++i)
-    for (int y = 0; y < 6; ++y)
-      for (int x = 0; x < 8; ++x)
-        image.pixels[static_cast<std::size_t>((4 + 6 * (text[i] - 'a') + y) * image.width) + 6 + 12 * i +
-                     static_cast<std::size_t>(x)] = 20;
-  return image;
-}
-
-class LineTraining : public test::TrainingTest {
- protected:
-  static void SetUpTestSuite() {
-    shared = std::make_unique<test::TemporaryFolder>();
-    std::mt19937 random(1);
-    std::string list;
-    for (int i = 0; i < 96; ++i) {
-      std::string text;
-      for (unsigned letters = 2 + random() % 5; letters > 0; --letters) text += static_cast<char>('a' + random() % 4);
-      const std::string name = std::to_string(i) + ".png";
-      const auto bytes = encode_png(picture_of(text));
-      test::write_text(*shared / name, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-      list += name + "\t" + text + "\n";
-    }
-    test::write_text(*shared / "list.txt", list);
-    const ProcessResult packed =
-        test::run_trireme("pack ocr --from=images --validation-share=0.2 --input=" + (*shared / "list.txt").string() +
-                          " --output=" + (*shared / "train.h5").string() +
-                          " --validation-output=" + (*shared / "validation.h5").string());
-    ASSERT_EQ(packed.status, 0) << packed.err;
-    test::write_text(*shared / "run.ini", "data.train=" + (*shared / "train.h5").string() + R"(
-[model]
-arch = crnn
-channels = 4
-layers = 1
-hidden = 12
-heads = 2
-[train]
-global_batch = 8
-micro_batch = 2
-seed = 3
-device = cpu
-[optimizer]
-learning_rate = 0.01
-warmup_steps = 5
-decay = constant
-weight_decay = 0
-[log]
-progress = none
-)");
-  }
-  static void TearDownTestSuite() { shared.reset(); }
-  static std::string validation() { return " --data.validation=" + (*shared / "validation.h5").string(); }
-};
+class LineTraining : public test::LineTrainingTest {};
 
 TEST_F(LineTraining, LayoutsAgree) {
   const auto wanted = train({1, 1, 1}, 6, "one");
@@ -137,15 +81,20 @@ TEST_F(LineTraining, LearnsToReadAndRecognizes) {
   ASSERT_EQ(log.size(), 160U);
   EXPECT_LT(log.back()["validation_character_error"], 0.05);
 
-  const ProcessResult eval =
-      test::run_trireme("eval --train.global_batch=8 --train.micro_batch=4" + validation() + checkpoints("reads"));
-  EXPECT_EQ(eval.status, 0) << eval.err;
-  EXPECT_NE(eval.out.find("character_error"), std::string::npos) << eval.out;
-  EXPECT_NE(eval.out.find("exact_lines"), std::string::npos) << eval.out;
+  // Whatever lines come together, each is read the same.
+  std::map<std::string, double> losses;
+  for (const std::string batch : {"8 --train.micro_batch=4", "1 --train.micro_batch=1", "5 --train.micro_batch=5"}) {
+    const ProcessResult eval =
+        test::run_trireme("eval --train.global_batch=" + batch + validation() + checkpoints("reads"));
+    ASSERT_EQ(eval.status, 0) << eval.err;
+    EXPECT_NE(eval.out.find("character_error"), std::string::npos) << eval.out;
+    EXPECT_NE(eval.out.find("exact_lines"), std::string::npos) << eval.out;
+    losses[batch] = std::stod(eval.out.substr(eval.out.find("loss ") + 5));
+  }
+  for (const auto& [batch, loss] : losses) EXPECT_NEAR(loss, losses.begin()->second, 1e-5 * loss + 2e-6) << batch;
 
-  const auto png = encode_png(picture_of("dabca"));
   const auto file = folder_ / "line.png";
-  test::write_text(file, {reinterpret_cast<const char*>(png.data()), png.size()});
+  test::write_picture(file, "dabca");
   for (const std::string how : {"", "--beam=8"}) {
     const ProcessResult read =
         test::run_trireme("recognize " + file.string() + " " + file.string() + " " + how + checkpoints("reads"));
@@ -177,9 +126,9 @@ TEST_F(LineTraining, WrongInputIsRefused) {
   expect_refused(test::run_trireme("recognize" + checkpoints("two")), "found no image");
   expect_refused(test::run_trireme("recognize x.png --checkpoint.directory=" + (folder_ / "empty").string()),
                  "checkpoint.directory");
-  expect_refused(mpirun(1, arguments("--train.steps=1 --model.height=48")), "model.height");
-  expect_refused(mpirun(1, arguments("--train.steps=1 --model.vocabulary=9")), "model.vocabulary");
-  expect_refused(mpirun(1, arguments("--train.steps=1 --model.arch=gpt")), "train.h5");
+  expect_refused(test::run_trireme(arguments("--train.steps=1 --model.height=48")), "model.height");
+  expect_refused(test::run_trireme(arguments("--train.steps=1 --model.vocabulary=9")), "model.vocabulary");
+  expect_refused(test::run_trireme(arguments("--train.steps=1 --model.arch=gpt")), "train.h5");
   expect_refused(mpirun(2, arguments("--train.steps=1 --parallel.tensor=2")), "parallel.tensor");
 }
 

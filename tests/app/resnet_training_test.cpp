@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "io/images/image_dataset.h"
-#include "tests/app/training_support.h"
+#include "io/image.h"
+#include "tests/app/image_support.h"
 
 namespace trireme {
 namespace {
@@ -12,59 +12,7 @@ namespace {
 using test::Layout;
 using test::ProcessResult;
 
-/// Grey squares on noise: where the square is tells the class.
-void write_data(const std::filesystem::path& file, int images, unsigned seed) {
-  constexpr int size = 16;
-  std::mt19937 random(seed);
-  ImageDatasetWriter writer(file, classes_blob({"left", "right", "none"}, 1), size, size);
-  for (int i = 0; i < images; ++i) {
-    const int label = i % 3;
-    std::vector<std::byte> pixels(size * size);
-    for (int at = 0; at < size * size; ++at) {
-      const bool bright = label < 2 && at / size > 4 && at / size < 11 && (at % size < size / 2) == (label == 0);
-      pixels[static_cast<std::size_t>(at)] = static_cast<std::byte>(random() % 100 + (bright ? 120 : 0));
-    }
-    writer.append(pixels, label);
-  }
-  writer.commit();
-}
-
-/// The same runs as of a GPT, of another model.
-class ResnetTraining : public test::TrainingTest {
- protected:
-  static void SetUpTestSuite() {
-    shared = std::make_unique<test::TemporaryFolder>();
-    write_data(*shared / "train.h5", 90, 1);
-    write_data(*shared / "validation.h5", 13, 2);
-    test::write_text(*shared / "run.ini", "data.train=" + (*shared / "train.h5").string() + R"(
-[model]
-arch = resnet
-depth = 50
-base_width = 4
-stem = small
-image_size = 16
-label_smoothing = 0.1
-[data]
-crop = padded
-padding = 2
-flip = false
-[train]
-global_batch = 8
-micro_batch = 4
-seed = 3
-device = cpu
-[optimizer]
-name = sgd
-learning_rate = 0.02
-warmup_steps = 2
-decay = constant
-weight_decay = 1e-4
-clip_norm = 0
-[log]
-progress = none
-)");
-  }
-};
+class ResnetTraining : public test::ResnetTrainingTest {};
 
 TEST_F(ResnetTraining, PipelineStagesAndDataRanksAreTheSameRun) {
   const auto wanted = train({1, 1, 1}, 6, "one");
@@ -78,6 +26,16 @@ TEST_F(ResnetTraining, SynchronisedNormsMakeOneBatchOfTheRanks) {
   const auto wanted = train({1, 1, 1}, 6, "one", sync + " --train.micro_batch=8");
   expect_close(train({2, 1, 1}, 6, "two", sync + " --train.micro_batch=4"), wanted);
   expect_close(train({2, 1, 2}, 6, "four", sync + " --train.micro_batch=4"), wanted);
+}
+
+TEST_F(ResnetTraining, LayerwiseStepsAreTheSameOnEveryLayout) {
+  for (const std::string name : {"lars", "lamb"}) {
+    const std::string more =
+        "--optimizer.name=" + name + " --optimizer.learning_rate=" + (name == "lars" ? "5" : "0.01");
+    const auto wanted = train({1, 1, 1}, 4, name + "_one", more);
+    ASSERT_EQ(wanted.size(), 4U);
+    expect_close(train({2, 1, 2}, 4, name + "_four", more), wanted);
+  }
 }
 
 TEST_F(ResnetTraining, RestartIsBitIdenticalAndEvaluationIsExact) {
@@ -101,7 +59,52 @@ TEST_F(ResnetTraining, RestartIsBitIdenticalAndEvaluationIsExact) {
   EXPECT_EQ(evaluate(2, 10, 5), all);
 }
 
-TEST_F(ResnetTraining, LongItLearns) {
+TEST_F(ResnetTraining, PredictionsAreWhatEvaluationsCount) {
+  const std::string validation = "--data.validation=" + (*shared / "validation.h5").string() + " ";
+  const auto log = train({1, 1, 1}, 12, "run",
+                         "--model.depth=10 --train.micro_batch=8 --data.crop=whole " + validation + checkpoints("run"));
+  std::string list;
+  int number = 0;
+  for (const auto& pixels : test::make_images(13, 2)) {
+    Image image{.width = test::image_size, .height = test::image_size, .channels = 1};
+    for (const std::byte value : pixels) image.pixels.push_back(static_cast<std::uint8_t>(value));
+    const auto png = encode_png(image);
+    const auto file = folder_ / (std::to_string(number++) + ".png");
+    test::write_text(file, {reinterpret_cast<const char*>(png.data()), png.size()});
+    list += file.string() + "\n";
+  }
+  test::write_text(folder_ / "list.txt", list);
+  const std::string input = "--input=" + (folder_ / "list.txt").string();
+  const ProcessResult json = test::run_trireme("predict --json --top=3 " + input + checkpoints("run"));
+  ASSERT_EQ(json.status, 0) << json.err;
+  std::istringstream lines(json.out);
+  double hits = 0, loss = 0;
+  int i = 0;
+  for (std::string line; std::getline(lines, line); ++i) {
+    const auto object = nlohmann::json::parse(line);
+    EXPECT_EQ(object["input"], (folder_ / (std::to_string(i) + ".png")).string());
+    ASSERT_EQ(object["labels"].size(), 3U);
+    const std::string& wanted = test::image_classes[static_cast<std::size_t>(i % 3)];
+    hits += object["labels"][0]["label"] == wanted ? 1 : 0;
+    for (const auto& choice : object["labels"])
+      if (choice["label"] == wanted) loss -= std::log(choice["probability"].get<double>());
+  }
+  ASSERT_EQ(i, 13);
+  EXPECT_NEAR(hits / 13, log.back()["validation_top1"], 1e-12);
+  EXPECT_NEAR(loss / 13, log.back()["validation_loss"], 1e-4);
+
+  // Bad input.
+  const auto refused = [&](const std::string& image) {
+    const ProcessResult run = test::run_trireme("predict " + image + checkpoints("run"));
+    EXPECT_EQ(run.status, 2) << run.err;
+    return run.err;
+  };
+  test::write_text(folder_ / "broken.jpg", "no picture");
+  EXPECT_NE(refused((folder_ / "broken.jpg").string()).find("broken.jpg"), std::string::npos);
+  EXPECT_NE(refused((folder_ / "none.png").string()).find("none.png"), std::string::npos);
+}
+
+TEST_F(ResnetTraining, ItLearns) {
   const auto lines = train({1, 1, 1}, 60, "learns", "--model.depth=10 --train.micro_batch=8");
   EXPECT_LT(lines.back()["loss"].get<double>(), 0.7 * lines.front()["loss"].get<double>());
 }
@@ -116,6 +119,8 @@ TEST_F(ResnetTraining, RefusesWhatContradictsTheData) {
             std::string::npos);
   EXPECT_NE(refused("--model.arch=gpt").find("trireme-images"), std::string::npos);
   EXPECT_NE(refused("--model.depth=20").find("model.depth=20"), std::string::npos);
+  EXPECT_NE(refused("--parallel.tensor=2").find("parallel.tensor = 2: this model has no matrices that ranks share"),
+            std::string::npos);
 }
 
 }  // namespace

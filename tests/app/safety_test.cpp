@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include "io/checkpoint/sealed_file.h"
 #include "io/hdf5.h"
 #include "tests/app/job.h"
 #include "tests/app/training_support.h"
@@ -77,6 +78,42 @@ TEST_F(Safety, SizesInFilesAreTestedBeforeMemoryIsReserved) {
   EXPECT_EQ(refused.status, 2) << refused.err;
   EXPECT_THAT(refused.err,
               AllOf(HasSubstr("large.h5"), HasSubstr("/tokenizer/model"), HasSubstr("more than its file of")));
+}
+
+/// A checkpoint with a right seal, whose configuration names a model of terabytes.
+TEST_F(Safety, AModelThatItsTensorsAreNotOfIsRefusedBeforeMemoryIsReserved) {
+  train({}, 1, "run", checkpoints("run"));
+  const fs::path file = folder_ / "run" / "step-00000001" / "model.h5";
+  const auto forge = [&](const std::string& from, const std::string& to) {
+    {
+      const hdf5::Handle model(H5Fopen(file.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
+      ASSERT_GE(model.get(), 0);
+      std::string configuration = hdf5::read_string(model, "configuration");
+      ASSERT_THAT(configuration, HasSubstr(from));
+      configuration.replace(configuration.find(from), from.size(), to);
+      ASSERT_GE(H5Adelete(model.get(), "configuration"), 0);
+      hdf5::write_string(model, "configuration", configuration);
+    }
+    constexpr std::size_t seal_bytes = 512;
+    const std::string bytes = test::read_text(file);
+    const std::string structure = bytes.substr(seal_bytes);
+    test::write_text(file, checkpoint::make_seal(std::ssize(bytes), structure) + structure);
+  };
+  const auto sample = [&] {
+    return test::run_shell("ulimit -v 8000000; " + test::trireme_executable() +
+                           " sample --sample.tokens=1 --checkpoint.directory=" + (folder_ / "run").string());
+  };
+  forge("hidden = 32", "hidden = 32");
+  EXPECT_EQ(sample().status, 0) << sample().err;
+  forge("hidden = 32", "hidden = 65536");
+  const auto wide = sample();
+  EXPECT_EQ(wide.status, 2);
+  EXPECT_THAT(wide.err, AllOf(HasSubstr("embedding.token.weight of shape ["), HasSubstr(", 65536], found [")));
+  forge("hidden = 65536", "hidden = 32");
+  forge("layers = 2", "layers = 90000");
+  const auto deep = sample();
+  EXPECT_EQ(deep.status, 2);
+  EXPECT_THAT(deep.err, AllOf(HasSubstr("blocks.2."), HasSubstr("found no such tensor")));
 }
 
 }  // namespace

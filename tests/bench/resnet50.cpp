@@ -54,11 +54,11 @@ class Training {
         executor_(*backend_, StageGroups{*self_, *self_, *self_}, stage_, options.type(), make_gpipe(1, 1)) {
     const std::int64_t size = options.model.image_size;
     const Shape images{options.batch, size, size, options.model.channels};
-    microbatch_.fields = {backend_->allocate(images, DType::f32), backend_->allocate({options.batch}, DType::i32)};
+    microbatch_.fields = {backend_->allocate(images, DType::u8), backend_->allocate({options.batch}, DType::i32)};
     images_.resize(static_cast<std::size_t>(images.elements()));
     classes_.resize(static_cast<std::size_t>(options.batch));
-    std::normal_distribution<float> normal;
-    for (float& value : images_) value = normal(random_);
+    std::uniform_int_distribution<int> pixel(0, 255);
+    for (std::uint8_t& value : images_) value = static_cast<std::uint8_t>(pixel(random_));
     std::uniform_int_distribution<std::int32_t> any(0, options.model.classes - 1);
     for (std::int32_t& value : classes_) value = any(random_);
   }
@@ -111,7 +111,7 @@ class Training {
   Tensor totals_;  ///< sums and counts of loss, top-1 and top-5, and the squared gradient norm
   PipelineExecutor executor_;
   Microbatch microbatch_;
-  std::vector<float> images_;
+  std::vector<std::uint8_t> images_;
   std::vector<std::int32_t> classes_;
   std::mt19937 random_{1};
   std::unique_ptr<Recording> recording_;

@@ -3,7 +3,8 @@
 
 Both train the same model on the same batch of random images: SGD with momentum 0.9 and weight decay 5e-5 on all but
 norms and biases, channels-last memory, batch statistics of the whole batch. --precision bf16 is autocast over fp32
-weights, the way most people train. The images come from the host's memory in every step, as ours do.
+weights, the way most people train. The images, of 8 bits a colour, come from the host's memory (pinned) in every step
+and are normalised on the device, as ours are.
 """
 
 import argparse
@@ -104,13 +105,17 @@ def main():
     optimizer = torch.optim.SGD(groups, lr=0.01, momentum=0.9, fused=True)
     run = torch.compile(model) if given.compile else model
     size = given.image_size
-    images = torch.randn(given.batch, 3, size, size).contiguous(memory_format=torch.channels_last)
+    images = torch.randint(256, (given.batch, 3, size, size), dtype=torch.uint8)
+    images = images.contiguous(memory_format=torch.channels_last)
+    mean = torch.tensor([0.485, 0.456, 0.406], device=given.device).mul(255).view(1, 3, 1, 1)
+    deviation = torch.tensor([0.229, 0.224, 0.225], device=given.device).mul(255).view(1, 3, 1, 1)
     classes = torch.randint(1000, (given.batch,))
     if given.device == "cuda":
         images = images.pin_memory()
 
     def step():
         x, y = images.to(given.device, non_blocking=True), classes.to(given.device)
+        x = (x.float() - mean) / deviation
         with torch.autocast(given.device, torch.bfloat16, enabled=given.precision == "bf16"):
             loss = F.cross_entropy(run(x), y)
         loss.backward()

@@ -124,7 +124,7 @@ class CommunicatorTest : public RanksTest<Case> {
       case DType::f64:
         tensor.data<double>()[i] = value;
         break;
-      case DType::i32:
+      default:
         tensor.data<std::int32_t>()[i] = static_cast<std::int32_t>(value);
     }
   }

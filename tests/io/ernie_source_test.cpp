@@ -242,7 +242,6 @@ TEST_F(LabelsTest, TokensOfWhichTheFirstPieceHasTheLabel) {
   Values labels = {-1, 0, 1, 2};  // B-X, I-X, O
   labels.resize(9, -1);
   EXPECT_EQ(sample[3], labels);
-  EXPECT_THAT(sample[4], ElementsAre(1, 0, 0, 1, 1, 1, 1, 1, 1));
 }
 
 TEST_F(LabelsTest, ThoseOfTheTrainingAreThoseOfTheTest) {

@@ -135,6 +135,37 @@ TEST_F(LineData, AnEvaluationTakesEveryLineOnce) {
   EXPECT_EQ(seen, (std::multiset<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
 }
 
+/// What fills up a line's width is seen by the model, so it must be the line's own affair.
+TEST_F(LineData, InAnEvaluationALineDoesNotDependOnItsNeighbours) {
+  const std::vector<int> widths = {20, 40, 21, 41, 22, 90, 42, 23, 300, 330, 43};
+  auto data = std::make_shared<LineDataset>(std::vector{write("a.h5", widths)});
+  for (const int size : {1, 3, 4, 16}) {
+    LineSource source(data, 4, {.global_batch = size, .training = false});
+    std::set<int> seen;
+    for (std::int64_t batch = 0; batch < source.batches(); ++batch) {
+      const auto fields = source.fields(batch);
+      std::vector<float> pixels(static_cast<std::size_t>(fields[0].elements()));
+      std::vector<std::int32_t> labels(static_cast<std::size_t>(fields[1].elements()));
+      std::int32_t steps = 0;
+      const std::vector<std::byte*> room = {reinterpret_cast<std::byte*>(pixels.data()),
+                                            reinterpret_cast<std::byte*>(labels.data()),
+                                            reinterpret_cast<std::byte*>(&steps)};
+      for (int index = 0; index < size; ++index) {
+        source.read(batch, index, room);
+        const int number = static_cast<int>(std::lround((pixels[0] + 1) * 127.5F));
+        const int width = widths[static_cast<std::size_t>(number)];
+        ASSERT_EQ(fields[0].shape[1], padded_width(width)) << "batches of " << size;
+        std::vector<float> alone(pixels.size());
+        write_pixels(line_of(number, width), height, padded_width(width), alone.data());
+        EXPECT_EQ(pixels, alone) << "line " << number << " in batches of " << size;
+        EXPECT_EQ(steps, (width + 3) / 4);
+        seen.insert(number);
+      }
+    }
+    EXPECT_EQ(seen.size(), widths.size());
+  }
+}
+
 TEST_F(LineData, FieldsTellWidthLabelsAndSteps) {
   auto data = std::make_shared<LineDataset>(std::vector{write("a.h5", {20, 21, 37, 38, 39, 40})});
   LineSource source(data, 4, {.global_batch = 2, .training = false});

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# container_test.sh TRIREME CASE: an image made by jobs/container/install.sh, without a container engine: in a Debian
-# root from debootstrap, read-only, without network, as a user without rights. Cases are the functions below.
+# container_test.sh TRIREME CASE: an image made by jobs/container/install.sh, on a Debian root from debootstrap in place of
+# the published base image; then, as a user without rights, on a read-only root, without network, 2 ranks train there and
+# restart. Cases are the functions below.
 folder=$(mktemp -d /var/tmp/trireme-container-XXXXXX)
 trap 'rm -rf --one-file-system "$folder"' EXIT
 # shellcheck source=tests/jobs/support.sh
@@ -8,8 +9,60 @@ trap 'rm -rf --one-file-system "$folder"' EXIT
 skip() { echo "SKIPPED: $1" && exit 77; }
 image=$folder/root
 
+# The image's last stage, of what was built here; no container engine is needed.
 LongImage_trains_without_network_and_restarts() {
-  make_image
+  make_root "$image"
+  "$root/jobs/container/install.sh" collect "$root" "$(dirname "$TRIREME")" "$image/opt/trireme"
+  # This machine may be behind its archive, unlike the two stages of an image, which see the same one.
+  sed -i 's/=.*//' "$image/opt/trireme/packages"
+  # shellcheck disable=SC2016  # the inner shell's
+  unshare --mount bash -euc 'mount -t proc proc "$1/proc"
+    chroot "$1" /opt/trireme/jobs/container/install.sh runtime /opt/trireme' bash "$image" >"$log" 2>&1 || fail "runtime"
+  expect_a_safe_image_that_trains
+}
+
+# The Dockerfile itself, both stages, by Buildah; packages are those of today, as is the compiler's cache of this machine.
+LongDockerfile_makes_an_image_that_trains() {
+  command -v buildah >/dev/null || skip "found no buildah; apt-get install buildah brings it"
+  make_root "$folder/base"
+  local base container
+  export BUILDAH_ISOLATION=chroot
+  store() { buildah --root "$folder/store" --runroot "$folder/run" --storage-driver vfs "$@"; }
+  base=$(store from scratch)
+  store copy --quiet "$base" "$folder/base" / >/dev/null
+  store config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$base"
+  store commit --quiet --rm "$base" docker.io/library/debian:12.12-slim >/dev/null
+  rm -rf --one-file-system "$folder/base"
+  local cache=()
+  if command -v ccache >/dev/null; then cache=(--volume "$(ccache -k cache_dir):/root/.cache/ccache:rw"); fi
+  store bud --pull-never --network=host --build-arg=SNAPSHOT= "${cache[@]}" --file="$root/jobs/container/Dockerfile" \
+    --tag=trireme "$root" >"$log" 2>&1 || fail "building the image"
+  local said
+  said=$(store inspect --type=image --format='{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}' trireme)
+  [ "$said" = "10001:10001 [/opt/trireme/jobs/mpirun.sh]" ] || fail "the image says: $said"
+  container=$(store from --pull-never trireme)
+  image=$(store mount "$container")
+  expect_a_safe_image_that_trains
+}
+
+# make_root FOLDER: Debian with this machine's archive and its keys, as a published base image has them.
+make_root() {
+  [ "$(id -u)" -eq 0 ] || skip "making a Debian root needs root"
+  command -v debootstrap >/dev/null || skip "found no debootstrap; jobs/install.sh --tests installs it"
+  unshare --net --mount true 2>/dev/null || skip "this machine refuses name spaces"
+  local mirror
+  mirror=$(apt-get indextargets --format '$(SITE)' "Codename: bookworm" 2>/dev/null | head -n 1)
+  [ -n "$mirror" ] || skip "apt knows no archive of Debian bookworm"
+  debootstrap --variant=minbase bookworm "$1" "$mirror" >"$log" 2>&1 || skip "debootstrap failed: $(tail -n 3 "$log")"
+  rm -f "$1/etc/apt/sources.list"
+  cp -rL /etc/apt/sources.list.d /etc/apt/apt.conf.d "$1/etc/apt/"
+  [ ! -e /etc/apt/sources.list ] || cp /etc/apt/sources.list "$1/etc/apt/"
+  cp /etc/resolv.conf "$1/etc/" 2>/dev/null || true
+  mkdir -p "$1/etc/ssl"
+  cp -rL /usr/share/keyrings "$1/usr/share/" && cp -rL /etc/ssl/certs "$1/etc/ssl/" 2>/dev/null || true
+}
+
+expect_a_safe_image_that_trains() {
   no_compiler_no_set_uid_file_no_password
   prepare_run
   mkdir "$image/work/runs"
@@ -17,8 +70,9 @@ LongImage_trains_without_network_and_restarts() {
   cp "$folder/train.h5" "$image/work/runs"
   chown -R 10001:10001 "$image/work/runs"
 
-  inside "$folder/first" /opt/trireme/jobs/mpirun.sh 2 train --config=/work/runs/run.ini --train.steps=40
-  inside "$folder/second" /opt/trireme/jobs/mpirun.sh 2 train --config=/work/runs/run.ini --train.steps=60
+  local train=(/opt/trireme/jobs/mpirun.sh 2 train --config=/work/runs/run.ini)
+  inside "$folder/first" "${train[@]}" --train.steps=40 || fail "$(cat "$folder/first")"
+  inside "$folder/second" "${train[@]}" --train.steps=60 || fail "$(cat "$folder/second")"
   grep -q 'resumed     step 40 from /work/runs/checkpoints/step-00000040' "$folder/second" ||
     fail "no restart: $(cat "$folder/second")"
   cp "$image/work/runs/metrics.jsonl" "$folder"
@@ -28,28 +82,6 @@ LongImage_trains_without_network_and_restarts() {
   grep -qx 10001 "$folder/rights" || fail "another user: $(cat "$folder/rights")"
   [ "$(grep -c 'Read-only file system' "$folder/rights")" -eq 3 ] || fail "root is writable: $(cat "$folder/rights")"
   grep -q 'CapEff:.*0000000000000000' "$folder/rights" || fail "capabilities: $(cat "$folder/rights")"
-}
-
-make_image() {
-  [ "$(id -u)" -eq 0 ] || skip "making a Debian root needs root"
-  command -v debootstrap >/dev/null || skip "found no debootstrap; jobs/install.sh --tests installs it"
-  unshare --net --mount true 2>/dev/null || skip "this machine refuses name spaces"
-  local mirror
-  mirror=$(apt-get indextargets --format '$(SITE)' "Codename: bookworm" 2>/dev/null | head -n 1)
-  [ -n "$mirror" ] || skip "apt knows no archive of Debian bookworm"
-  debootstrap --variant=minbase bookworm "$image" "$mirror" >"$log" 2>&1 || skip "debootstrap failed: $(tail -n 3 "$log")"
-  # The same archive and its keys, as a builder's base image would have them.
-  rm -f "$image/etc/apt/sources.list"
-  cp -rL /etc/apt/sources.list.d /etc/apt/apt.conf.d "$image/etc/apt/"
-  [ ! -e /etc/apt/sources.list ] || cp /etc/apt/sources.list "$image/etc/apt/"
-  cp /etc/resolv.conf "$image/etc/" 2>/dev/null || true
-  cp -rL /usr/share/keyrings "$image/usr/share/" && cp -rL /etc/ssl/certs "$image/etc/ssl/" 2>/dev/null || true
-  "$root/jobs/container/install.sh" collect "$root" "$(dirname "$TRIREME")" "$image/opt/trireme"
-  # This machine may be behind its archive, unlike the two stages of an image, which see the same one.
-  sed -i 's/=.*//' "$image/opt/trireme/packages"
-  # shellcheck disable=SC2016  # the inner shell's
-  unshare --mount bash -euc 'mount -t proc proc "$1/proc"
-    chroot "$1" /opt/trireme/jobs/container/install.sh runtime /opt/trireme' bash "$image" >"$log" 2>&1 || fail "runtime"
 }
 
 no_compiler_no_set_uid_file_no_password() {

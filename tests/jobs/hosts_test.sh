@@ -48,7 +48,7 @@ go_on_without_one_that_is_cut_off() {
 
 # host3 comes back, host2 is cut off, and a rank dies too: mpirun would wait for host2.
 LongGo_on_with_one_that_comes_back() {
-  start_supervisor
+  start_supervisor --look-every=0
   lose_host3
   within 60 has_done $(($(newest_checkpoint) + 75))
   ip link set host3 up
@@ -63,9 +63,20 @@ LongGo_on_with_one_that_comes_back() {
   expect_finish
 }
 
+# host3 comes back, and nothing else happens: it is used once attempt 2 has made a checkpoint.
+LongTake_back_one_that_answers_again() {
+  start_supervisor --look-every=1
+  lose_host3
+  ip link set host3 up
+  within 60 says 'attempt 3: 3 of 3 ranks on host1, host2, host3, from step '
+  [ "$(first_step_of 3)" -ge $(($(first_step_of 2) / 50 * 50 + 50)) ] || fail "attempt 2 was stopped before its first checkpoint"
+  [ "$(attempts)" -eq 3 ] || fail "expected 3 attempts"
+  expect_finish
+}
+
 start_supervisor() {
   MPIRUN_PATIENCE=3 on host1 "$root/jobs/supervise.sh" --hosts="$folder/hosts" --back-off=0 --host-timeout=12 \
-    --ssh-timeout=4 train --config="$folder/run.ini" --parallel.pipeline=3 --train.steps=600 --checkpoint.every=50 \
+    --ssh-timeout=4 "$@" train --config="$folder/run.ini" --parallel.pipeline=3 --train.steps=600 --checkpoint.every=50 \
     --train.watchdog=5 </dev/null >"$log" 2>&1 &
   supervisor=$!
 }

@@ -60,6 +60,46 @@ TEST_P(Elementwise, CastsBothWaysAndCopiesEqualTypes) {
   EXPECT_THROW(backend().cast(exact, empty({33})), Error);
 }
 
+/// As app/feed.cpp does: the next step's numbers arrive while this step's are summed.
+TEST_P(Elementwise, UploadsBesideWhatIsEnqueued) {
+  constexpr std::int64_t count = 70001;
+  constexpr int steps = 5;
+  const auto numbers = [](int step) { return std::vector<float>(count, static_cast<float>(1 << step)); };
+  const std::vector<Tensor> ahead = {empty({count}, DType::f32), empty({count}, DType::f32)};
+  const Tensor place = empty({count}, DType::f32);
+  const Tensor sums = tensor_of({count}, DType::f32, Values(count, 0.0));
+  backend().upload(numbers(0).data(), ahead[0]);
+  for (int step = 0; step < steps; ++step) {
+    backend().cast(ahead[static_cast<std::size_t>(step % 2)], place);
+    backend().add(sums, place, sums);
+    backend().upload_beside(numbers(step + 1).data(), ahead[static_cast<std::size_t>((step + 1) % 2)]);
+    EXPECT_EQ(values(sums), Values(count, (2 << step) - 1)) << "step " << step;
+  }
+}
+
+TEST_P(Elementwise, NormalisesPixels) {
+  const std::array<float, 3> mean = {0.485F, 0.25F, 0.0F};
+  const std::array<float, 3> deviation = {0.229F, 0.5F, 1.0F};
+  for (const Shape& shape : {Shape{1, 16, 16, 1}, Shape{3, 5, 7, 3}, Shape{2, 64, 64, 3}, Shape{1, 3, 3, 2}}) {
+    Values pixels(static_cast<std::size_t>(shape.elements()));
+    Values wanted(pixels.size());
+    for (std::size_t i = 0; i < pixels.size(); ++i) {
+      const std::size_t c = i % static_cast<std::size_t>(shape.columns());
+      pixels[i] = static_cast<double>(i * 37 % 256);
+      wanted[i] = (pixels[i] / 255 - static_cast<double>(mean[c])) / static_cast<double>(deviation[c]);
+    }
+    const Tensor y = empty(shape);
+    backend().normalise_pixels(
+        {.x = tensor_of(shape, DType::u8, pixels), .mean = mean, .deviation = deviation, .y = y});
+    expect_close(y, wanted);
+  }
+  const Tensor four = tensor_of({1, 1, 1, 4}, DType::u8, {1, 2, 3, 4});
+  EXPECT_THROW(backend().normalise_pixels({.x = four, .mean = mean, .deviation = deviation, .y = empty({1, 1, 1, 4})}),
+               Error);
+  EXPECT_THROW(backend().normalise_pixels({.x = random({3}, 1), .mean = mean, .deviation = deviation, .y = empty({3})}),
+               Error);
+}
+
 TEST_P(Elementwise, RoundsToNearestEvenAndKeepsInfinityAndNotANumber) {
   const double infinity = std::numeric_limits<double>::infinity();
   const Values inputs = {1.0 + 0x1p-8, 1.0 + 0x3p-8, 1.0 + 0x1.8p-8, -0.0,         infinity,

@@ -108,6 +108,9 @@ inline Tensor from_double(Backend& backend, const Shape& shape, DType type, cons
     case DType::i32:
       return uploaded<std::int32_t>(backend, shape, values,
                                     [](double value) { return static_cast<std::int32_t>(value); });
+    case DType::u8:
+      return uploaded<std::uint8_t>(backend, shape, values,
+                                    [](double value) { return static_cast<std::uint8_t>(value); });
   }
   fail("unknown element type");
 }
@@ -132,6 +135,8 @@ inline Values to_double(Backend& backend, const Tensor& tensor) {
       return downloaded<double>(backend, tensor, [](double value) { return value; });
     case DType::i32:
       return downloaded<std::int32_t>(backend, tensor, [](std::int32_t value) { return static_cast<double>(value); });
+    case DType::u8:
+      return downloaded<std::uint8_t>(backend, tensor, [](std::uint8_t value) { return static_cast<double>(value); });
   }
   fail("unknown element type");
 }

@@ -75,6 +75,19 @@ TEST_F(Pool, TakesTheBestFitAndWastesAtMostAnEighth) {
   EXPECT_EQ(pool.statistics().system_allocations, 3);
 }
 
+TEST_F(Pool, BlocksThatAreKeptFitWhateverIsSmaller) {
+  MemoryPool keeping(std::make_unique<LoggedSource>(log), FreeBlocks::keep);
+  void* large = nullptr;
+  {
+    const PoolBlock a = keeping.allocate(64 * 256);
+    large = a.data();
+  }
+  EXPECT_EQ(keeping.allocate(256).data(), large);
+  log.limit = log.held + 1024;
+  EXPECT_THROW(keeping.allocate(65 * 256), Error) << "not even for this are they given back";
+  EXPECT_EQ(keeping.allocate(64 * 256).data(), large);
+}
+
 TEST_F(Pool, TheLastReferenceGivesTheBlockBack) {
   PoolBlock first = pool.allocate(100);
   PoolBlock second = first;

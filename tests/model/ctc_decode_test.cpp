@@ -48,6 +48,13 @@ std::map<Labels, double> all_texts(const std::vector<float>& logits, int steps, 
   return texts;
 }
 
+std::vector<DecodedText> read_greedily(const Shape& shape, const std::vector<float>& logits, const Labels& steps) {
+  static const auto backend = make_cpu_backend(1);
+  const Tensor tensor = backend->allocate(shape, DType::f32);
+  backend->upload(logits.data(), tensor);
+  return decode_greedily(*backend, tensor, steps);
+}
+
 TEST(DecodeGreedily, DropsBlanksAndRepetitions) {
   const float no = 0.0F, yes = 5.0F;
   const std::vector<float> logits = {no,  yes, no,    // a
@@ -55,11 +62,21 @@ TEST(DecodeGreedily, DropsBlanksAndRepetitions) {
                                      yes, no,  no,    // blank
                                      no,  yes, no,    // another a
                                      no,  no,  yes};  // b
-  const DecodedText text = decode_greedily(logits, 3);
+  const DecodedText text = read_greedily({1, 5, 3}, logits, {5}).front();
   EXPECT_EQ(text.labels, (Labels{1, 1, 2}));
   EXPECT_NEAR(text.confidence, std::exp(5.0) / (std::exp(5.0) + 2.0), 1e-6);
-  EXPECT_TRUE(decode_greedily(std::vector<float>{yes, no, no}, 3).labels.empty());
-  EXPECT_THROW(decode_greedily(std::vector<float>{yes, no}, 3), Error);
+  EXPECT_TRUE(read_greedily({1, 1, 3}, {yes, no, no}, {1}).front().labels.empty());
+}
+
+TEST(DecodeGreedily, TakesTheStepsOfEachLineOfABatch) {
+  const std::vector<float> logits = {0, 9, 0, 0, 0, 9, 0, 9, 0,   // a b a
+                                     0, 0, 9, 9, 0, 0, 0, 0, 9};  // b blank b
+  const auto texts = read_greedily({2, 3, 3}, logits, {2, 7});
+  ASSERT_EQ(texts.size(), 2U);
+  EXPECT_EQ(texts[0].labels, (Labels{1, 2})) << "the third step fills up the width";
+  EXPECT_EQ(texts[1].labels, (Labels{2, 2})) << "there are no more than three";
+  EXPECT_EQ(texts[0].confidence, texts[1].confidence);
+  EXPECT_THROW(read_greedily({2, 3, 3}, logits, {3}), Error);
 }
 
 TEST(DecodeByBeam, FindsTheLikeliestTextAndItsProbability) {
@@ -73,7 +90,7 @@ TEST(DecodeByBeam, FindsTheLikeliestTextAndItsProbability) {
     const DecodedText found = decode_by_beam(logits, classes, 1000);
     EXPECT_EQ(found.labels, best->first) << "seed " << seed;
     EXPECT_NEAR(found.confidence, best->second, 1e-4);
-    unlike_greedy += decode_greedily(logits, classes).labels != found.labels ? 1 : 0;
+    unlike_greedy += read_greedily({1, steps, classes}, logits, {steps}).front().labels != found.labels ? 1 : 0;
   }
   EXPECT_GT(unlike_greedy, 0) << "the sum over paths matters somewhere";
 }

@@ -6,7 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <random>
+#include <set>
+#include <string>
+#include <tuple>
 
 #include "comm/self_communicator.h"
 #include "kernels/error.h"
@@ -41,9 +45,9 @@ std::vector<Variant> variants() {
   all[1].config.pre_norm = true;
   all[1].config.order_weight = 0.7;
   all[2].config.task = ErnieTask::label_texts;
-  all[2].config.labels = 3;
+  all[2].config.labels = {"a", "b", "c"};
   all[3].config.task = ErnieTask::label_tokens;
-  all[3].config.labels = 4;
+  all[3].config.labels = {"B-a", "I-a", "B-b", "O"};
   return all;
 }
 
@@ -78,7 +82,9 @@ class ErnieTest : public ::testing::TestWithParam<Variant> {
     sample.order = number == 2 ? -1 : number % 2;
     const bool texts = config_.task == ErnieTask::label_texts;
     for (int t = 0; t < (texts ? 1 : time_steps); ++t)
-      sample.labels.push_back(texts || (t > 0 && t < sample.length) ? draw(0, std::max(1, config_.labels)) : -1);
+      sample.labels.push_back(texts || (t > 0 && t < sample.length)
+                                  ? draw(0, std::max<int>(1, static_cast<int>(config_.labels.size())))
+                                  : -1);
     return sample;
   }
 
@@ -113,7 +119,6 @@ class ErnieTest : public ::testing::TestWithParam<Variant> {
       result.fields.push_back(field(number, 0, [](const auto& s) { return s.labels; }));
     } else {
       result.fields.push_back(field(number, time_steps, [](const auto& s) { return s.labels; }));
-      result.fields.push_back(field(number, time_steps, [](const auto&) { return Values{1, 0, 0, 1, 0, 1, 1}; }));
     }
     return result;
   }
@@ -231,6 +236,41 @@ TEST_P(ErnieTest, AccuracyCountsTheLargestLogits) {
   }
   EXPECT_EQ(found, hits);
   EXPECT_EQ(counted, all);
+  if (config_.task != ErnieTask::label_tokens) return;
+
+  // Spans are counted of both samples, over the tokens that have a label.
+  std::vector<std::set<std::tuple<int, std::string, int, int>>> spans(2);  // found, wanted: sample, type, first, end
+  for (int sample = 0; sample < batch; ++sample) {
+    std::vector<int> rows;
+    for (int row = sample * time_steps; row < (sample + 1) * time_steps; ++row)
+      if (targets[static_cast<std::size_t>(row)] >= 0) rows.push_back(row);
+    const auto likeliest = [&](int row) {
+      const auto of_row = logits.values<float>().subspan(static_cast<std::size_t>(row) * 4, 4);
+      return static_cast<int>(std::ranges::max_element(of_row) - of_row.begin());
+    };
+    for (const bool wanted : {false, true}) {
+      const auto label = [&](int at) {
+        const int row = rows[static_cast<std::size_t>(at)];
+        return wanted ? targets[static_cast<std::size_t>(row)] : likeliest(row);
+      };
+      const int count = static_cast<int>(rows.size());
+      for (int at = 0; at < count; ++at) {
+        const int one = label(at);  // B-a, I-a, B-b, O
+        if (one == 3 || (one == 1 && at > 0 && label(at - 1) <= 1)) continue;
+        int after = at + 1;
+        while (one <= 1 && after < count && label(after) == 1) ++after;
+        spans[wanted ? 1 : 0].emplace(sample, one == 2 ? "b" : "a", at, after);
+      }
+    }
+  }
+  std::vector<std::tuple<int, std::string, int, int>> both;
+  std::ranges::set_intersection(spans[0], spans[1], std::back_inserter(both));
+  const double of_both = static_cast<double>(both.size());
+  const double of_found = static_cast<double>(spans[0].size()), of_wanted = static_cast<double>(spans[1].size());
+  ASSERT_GT(of_wanted, 2);
+  const std::vector<double> wanted = {of_both, of_found, of_both, of_wanted, 2 * of_both, of_found + of_wanted};
+  const auto counts = totals.values<double>().subspan(4);
+  EXPECT_EQ(std::vector<double>(counts.begin(), counts.end()), wanted);
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, ErnieTest, ::testing::ValuesIn(variants()),
@@ -242,7 +282,7 @@ TEST(Ernie, RefusesSizesThatDoNotFit) {
   EXPECT_THROW(make_ernie(config, 1, DType::f32), Error);
   config = base();
   config.task = ErnieTask::label_texts;
-  config.labels = 1;
+  config.labels = {"one"};
   EXPECT_THROW(make_ernie(config, 1, DType::f32), Error);
 }
 

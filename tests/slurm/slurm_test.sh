@@ -116,6 +116,22 @@ gives_up_without_progress() {
   says "starts 2 of 3 ranks" || fail "the layout was not made to fit the ranks"
 }
 
+# Another program has the port of the run's endpoint: that costs a life, and no more.
+a_taken_port_is_named_and_left() {
+  export TRIREME_MONITOR=127.0.0.1 TRIREME_LAUNCHER=srun
+  start_cluster one
+  TRIREME_BACKOFF=1000 submit 50 --hold
+  local port=$((20000 + job % 10000))
+  nsenter --net=/run/netns/one python3 -m http.server --bind 127.0.0.1 $port >http.log 2>&1 &
+  scontrol release "$job"
+  within 60 waits_up_to 1000
+  says "monitor.listen: 127.0.0.1:$port cannot be listened on" || fail "the run did not name the port"
+  [ "$(steps_done)" -eq 0 ] || fail "it trained although its port was taken"
+  scontrol update JobId="$job" StartTime=now+3
+  within 60 is_in_state COMPLETED
+  says "monitor     http://127.0.0.1:$((20000 + (job + 101) % 10000))/metrics" || fail "the next life had no other port"
+}
+
 # A launcher that says 0 and has not trained, as srun does when tasks do not start, is not believed.
 is_not_done_before_its_last_step() {
   start_cluster one
