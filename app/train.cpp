@@ -78,7 +78,10 @@ class Run {
       const auto validation = validates ? validate() : std::nullopt;
       report(result, validation.value_or(Measured{}));
       if (validates && !validation) return stop_early();
-      if (validates) pictures_->look_at_samples(step_, *validation_);
+      if (validates) {
+        pictures_->look_at_samples(step_, *validation_);
+        monitor_.alive();
+      }
       if (result.votes.stop && !last) return stop_early();
       if (saves_ && !last && (is_due(configuration_.checkpoint.every, false) || result.votes.save))
         saves_->begin(step_);

@@ -23,7 +23,7 @@ class Watchdog {
     double limit = 600;             ///< seconds without movement
     std::string name = "watchdog";  ///< what the limit is called, for the report
     /// Also told what is printed, in a line, on the watchdog's thread of the rank that prints it.
-    std::function<void(const std::string&)> noticed = {};
+    std::function<void(const std::string&)> noticed;
     std::function<void()> expired;  ///< instead of ending the process; on the watchdog's thread
   };
 

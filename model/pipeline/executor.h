@@ -34,7 +34,7 @@ struct StepContext {
   /// Called with a block's number (in the stage) when the gradients of its parameters are complete for the step.
   std::function<void(int block)> gradients_ready;
   /// Takes what the last block returns for a microbatch. Empty: it is added to the totals.
-  std::function<void(const Tensor& returned)> outcome = {};
+  std::function<void(const Tensor& returned)> outcome;
 };
 
 /// The ranks that a stage works with.

@@ -51,7 +51,8 @@ class WatchdogTest : public TrainingTest {
   if (!std::filesystem::exists(stall_library())) GTEST_SKIP() << stall_library() << " is not there: not built here"
 
 TEST_F(WatchdogTest, AStoppedRankIsNamedAndEveryRankTellsWhereItIs) {
-  Job job = run({.data = 2, .pipeline = 2});
+  const auto events = folder_ / "events.jsonl";
+  Job job = run({.data = 2, .pipeline = 2}, "", "--log.events=" + events.string());
   ASSERT_TRUE(job.until([&] { return has_steps(3); })) << job.err();
   const pid_t stopped = job.ranks().at(2);
   ASSERT_EQ(kill(stopped, SIGSTOP), 0);
@@ -68,6 +69,8 @@ TEST_F(WatchdogTest, AStoppedRankIsNamedAndEveryRankTellsWhereItIs) {
   EXPECT_THAT(output, AllOf(HasSubstr("stack of rank"), HasSubstr("trireme::Trainer::step")));
   EXPECT_THAT(output, HasSubstr("\ntrireme: rank 2 is stopped by a signal; the others wait for it, or will\n"
                                 "trireme: the job ends with status 1 (train.watchdog = 3 s)\n"));
+  EXPECT_THAT(read_text(events), ContainsRegex("\"event\":\"alert\",\"what\":\"rank 2 [^\"]* has not moved for"));
+  EXPECT_EQ(lines_in(events), 2) << "it began, and one rank told of this";
 }
 
 TEST_F(WatchdogTest, ADeadRankEndsTheJobAtOnceAndEveryRankTellsWhereItWas) {
