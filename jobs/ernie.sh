@@ -60,7 +60,8 @@ if [ ! -e $data/entities-test.conll ]; then
   # What several parts or splits have tells nothing: it is left out.
   cut -f2 $data/labels-all-*.tmp | LC_ALL=C sort | LC_ALL=C uniq -d >$data/labels-twice
   for split in train development test; do
-    awk -F'\t' 'NR == FNR { twice[$0]; next } !($2 in twice)' $data/labels-twice $data/labels-all-$split.tmp >$data/labels-$split.tsv
+    awk -F'\t' 'NR == FNR { twice[$0]; next } !($2 in twice)' $data/labels-twice $data/labels-all-$split.tmp \
+      >$data/labels-$split.tsv
   done
   shuf --random-source=$data/dict.txt -n $train_labels $data/labels-train.tsv >$data/labels-few.tsv # always the same
 
@@ -93,7 +94,8 @@ heading "Pre-training"
 heading "Fine-tuning, from the pre-trained model and from nothing"
 rm -rf $run/classifier* $run/entities* $run/scratch*
 fine_tune() { # NAME CONFIGURATION OPTION...: trains and evaluates on the test
-  "$trireme" train --config jobs/configs/$2.ini --log.every=100 --checkpoint.directory=$run/$1 --log.metrics=$run/$1.jsonl "${@:3}"
+  "$trireme" train --config jobs/configs/$2.ini --log.every=100 --checkpoint.directory=$run/$1 \
+    --log.metrics=$run/$1.jsonl "${@:3}"
   "$trireme" eval --config jobs/configs/$2.ini --checkpoint.directory=$run/$1 \
     --data.validation=$data/${2/ernie-/}-test.h5 | tee $run/$1.test
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """ernie_entities.py DICT.txt TEXT... >LABELS: the sentences of texts as lines TOKEN<TAB>LABEL for `trireme pack labels
---of=tokens`, an empty line after each. Persons, places and organisations are the words that jieba's dictionary tags as such
-where the likeliest segmentation has them: labels of a dictionary, not of people. Needs nothing but Python."""
+--of=tokens`, an empty line after each. Persons, places and organisations are the words that jieba's dictionary tags as
+such where the likeliest segmentation has them: labels of a dictionary, not of people. Needs nothing but Python."""
 import math
 import re
 import sys
