@@ -68,11 +68,12 @@ if [ -n "$steps" ]; then
 elif [ ! -e "$run/steps" ]; then
   heading "How many steps fit into $minutes minutes"
   rm -f "$run/probe.jsonl"
-  train --train.steps=60 --log.metrics="$run/probe.jsonl" --checkpoint.directory= --data.validation= --log.every=20
+  train --train.steps=100 --log.metrics="$run/probe.jsonl" --checkpoint.directory= --data.validation= --log.every=20
   python3 - "$run/probe.jsonl" "$minutes" >"$run/steps" <<'PYTHON'
 import json, statistics, sys
-seconds = [json.loads(line)["step_seconds"] for line in open(sys.argv[1])][30:]
-print(max(100, int(0.95 * 60 * float(sys.argv[2]) / statistics.mean(seconds))))
+seconds = [json.loads(line)["step_seconds"] for line in open(sys.argv[1])][40:]
+usual = [s for s in seconds if s < 3 * statistics.median(seconds)]  # a width that is new takes longer, once
+print(max(100, int(0.95 * 60 * float(sys.argv[2]) / statistics.mean(usual))))
 PYTHON
 fi
 steps=$(<"$run/steps")
