@@ -52,7 +52,7 @@ void expect_lines(const test::Told& told, std::int64_t step, int right) {
     const std::string label = text.substr(text.find("label:   ") + 9, text.find('\n') - text.find("label:   ") - 9);
     const std::string encoded = told.pictures.at(tag + "/picture").at(step);
     const Image picture = decode_image(std::as_bytes(std::span(encoded)), 1, tag);
-    const Image drawn = picture_of(label);
+    const Image drawn = test::picture_of(label);
     ASSERT_EQ(picture.height, drawn.height);
     ASSERT_GE(picture.width, drawn.width);
     for (int y = 0; y < drawn.height; ++y)
