@@ -1,10 +1,14 @@
 // model.arch=resnet as real runs of the executable: layouts, restart, evaluation.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
+#include <span>
 
 #include "io/image.h"
 #include "tests/app/image_support.h"
+#include "tests/support/event_files.h"
 
 namespace trireme {
 namespace {
@@ -57,6 +61,23 @@ TEST_F(ResnetTraining, RestartIsBitIdenticalAndEvaluationIsExact) {
   EXPECT_NE(all.find("top1"), std::string::npos) << all;
   EXPECT_EQ(evaluate(1, 4, 2), all);
   EXPECT_EQ(evaluate(2, 10, 5), all);
+}
+
+TEST_F(ResnetTraining, ImagesAreShownWithTheirClasses) {
+  const auto folder = folder_ / "drawn";
+  train({2, 1, 2}, 2, "run",
+        "--data.validation=" + (*shared / "validation.h5").string() + " --log.visualdl=" + folder.string());
+  const test::Told told = test::read_visualdl(folder);
+  ASSERT_EQ(told.texts.size(), 4U);
+  std::set<std::vector<std::uint8_t>> different;
+  for (const auto& [tag, texts] : told.texts) {
+    EXPECT_THAT(texts.at(2), testing::MatchesRegex("class:   .+\nguessed: .+%\\)"));
+    const std::string& encoded = told.pictures.at(tag + "/picture").at(2);
+    const Image picture = decode_image(std::as_bytes(std::span(encoded)), 1, tag);
+    EXPECT_EQ(picture.width, picture.height);
+    different.insert(picture.pixels);
+  }
+  EXPECT_EQ(different.size(), 4U);
 }
 
 TEST_F(ResnetTraining, PredictionsAreWhatEvaluationsCount) {
