@@ -26,8 +26,9 @@ class TextPredictor : public Predictor {
     const std::int64_t context = context_;
     std::vector<SampleField> fields = {{{"tokens", DType::i32, {context}}, {}},
                                        {{"segments", DType::i32, {context}}, {}},
-                                       {{"length", DType::i32, {}}, {}}};
-    std::array<std::byte*, 3> room{};
+                                       {{"length", DType::i32, {}}, {}},
+                                       {{"within", DType::i32, {context}}, {}}};
+    std::array<std::byte*, 4> room{};
     for (std::size_t i = 0; i < room.size(); ++i) {
       fields[i].data.resize(fields[i].field.bytes());
       room[i] = fields[i].data.data();
