@@ -141,9 +141,9 @@ struct RecognizeOptions {
 
 /// Options of `predict`.
 struct PredictOptions {
-  std::vector<std::string> inputs;  ///< texts, or paths of images
-  std::filesystem::path input;      ///< a file of them; or empty
-  int top = 1;                      ///< labels told of each
+  std::vector<std::string> items;  ///< texts, or paths of images
+  std::filesystem::path input;     ///< a file of them; or empty
+  int top = 1;                     ///< labels told of each
   bool json = false;
 };
 

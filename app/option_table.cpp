@@ -259,13 +259,6 @@ void declare_tools(std::vector<Option>& options) {
               {.low = 0, .high = 1000})
       .flag("json", &RecognizeOptions::json, "one JSON object a line");
 
-  SectionTable{options, "predict", &Configuration::predict}
-      .used_by(for_predict)
-      .texts("inputs", &PredictOptions::inputs, "texts (a pair with a TAB between), or image files; the arguments")
-      .path("input", &PredictOptions::input, "file of them, one a line; empty: none")
-      .number("top", &PredictOptions::top, "likeliest labels to tell of a text or image", {.low = 1})
-      .flag("json", &PredictOptions::json, "one JSON object a line");
-
   SectionTable<Configuration>{options, "pack", nullptr}.used_by(for_pack).choice(
       "kind", &Configuration::pack_kind, "what the input is; the first argument", {"text", "labels", "images", "ocr"});
   SectionTable{options, "pack", &Configuration::pack_text}
@@ -323,6 +316,13 @@ void declare_tools(std::vector<Option>& options) {
       .choice("of", &PackLabelsOptions::of, "labels: what has them; lines LABEL<TAB>TEXT or TOKEN<TAB>LABEL",
               {"texts", "tokens"})
       .text("labels", &PackLabelsOptions::labels, "labels: all there are, a,b,...; empty: those that occur");
+
+  SectionTable{options, "predict", &Configuration::predict}
+      .used_by(for_predict)
+      .texts("items", &PredictOptions::items, "texts (a pair with a TAB between), or image files; the arguments")
+      .path("input", &PredictOptions::input, "file of them, one a line; empty: none")
+      .number("top", &PredictOptions::top, "likeliest labels to tell of a text or image", {.low = 1})
+      .flag("json", &PredictOptions::json, "one JSON object a line");
 
   SectionTable{options, "inspect", &Configuration::inspect}
       .used_by(for_inspect)

@@ -159,7 +159,7 @@ std::string positional_key(Command command, const std::string& argument) {
   if (command == Command::inspect) return "inspect.path";
   if (command == Command::report) return "report.runs";
   if (command == Command::recognize) return "recognize.images";
-  if (command == Command::predict) return "predict.inputs";
+  if (command == Command::predict) return "predict.items";
   refuse("command line: found '{}', expected --section.key=value", argument);
 }
 

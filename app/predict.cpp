@@ -34,7 +34,7 @@ constexpr std::size_t longest_line = std::size_t{1} << 20;
 
 /// The arguments, then the lines of the file.
 std::vector<std::string> inputs_of(const PredictOptions& options) {
-  std::vector<std::string> inputs = options.inputs;
+  std::vector<std::string> inputs = options.items;
   if (!options.input.empty()) {
     TextReader reader(options.input, "utf-8", longest_line);
     for (std::string_view line = reader.next_line(); !line.empty(); line = reader.next_line()) {
@@ -42,7 +42,7 @@ std::vector<std::string> inputs_of(const PredictOptions& options) {
       inputs.emplace_back(line);
       if (line.find_first_not_of(" \t") == std::string_view::npos)
         refuse("{}:{}: found an empty line, expected a text or an image file", options.input.string(),
-               inputs.size() - options.inputs.size());
+               inputs.size() - options.items.size());
     }
   }
   if (inputs.empty()) refuse("predict: found no input, expected texts or images as arguments, or --input=FILE");

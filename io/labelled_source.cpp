@@ -51,6 +51,7 @@ void write_text_fields(const ArrangedText& text, int context, std::span<std::byt
   fill_field(fields[0], text.tokens, context, WordpieceTokenizer::pad);
   fill_field(fields[1], text.segments, context, 0);
   fill_field(fields[2], std::array{static_cast<std::int32_t>(text.tokens.size())}, 1, 0);
+  fill_field(fields[3], Tokens(text.tokens.size()), context, -1);
 }
 
 LabelledSource::LabelledSource(std::shared_ptr<TokenDataset> dataset, int context, const SourceOptions& options)
@@ -62,8 +63,10 @@ LabelledSource::LabelledSource(std::shared_ptr<TokenDataset> dataset, int contex
 }
 
 std::vector<Field> LabelledSource::fields(std::int64_t) const {
-  std::vector<Field> fields = {
-      {"tokens", DType::i32, {context_}}, {"segments", DType::i32, {context_}}, {"length", DType::i32, {}}};
+  std::vector<Field> fields = {{"tokens", DType::i32, {context_}},
+                               {"segments", DType::i32, {context_}},
+                               {"length", DType::i32, {}},
+                               {"within", DType::i32, {context_}}};
   if (labels_tokens()) {
     fields.push_back({"labels", DType::i32, {context_}});
   } else {
@@ -90,11 +93,11 @@ void LabelledSource::read(std::int64_t batch, std::int64_t index, std::span<std:
   text.pop_back();  // [SEP], of which one stands between two texts
   const ArrangedText arranged = arrange_text(text, context_);
   write_text_fields(arranged, context_, fields);
-  if (!labels_tokens()) return fill_field(fields[3], std::array{counts ? labels[0] : -1}, 1, -1);
+  if (!labels_tokens()) return fill_field(fields[4], std::array{counts ? labels[0] : -1}, 1, -1);
   labels.resize(arranged.kept);
   labels.insert(labels.begin(), -1);  // [CLS]
   if (!counts) labels.clear();
-  fill_field(fields[3], labels, context_, -1);
+  fill_field(fields[4], labels, context_, -1);
 }
 
 }  // namespace trireme

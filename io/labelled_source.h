@@ -21,14 +21,15 @@ struct ArrangedText {
 /// `text` has [SEP] before the other text, where there is one. Texts that are too long lose their ends, of two the
 /// longer one first.
 ArrangedText arrange_text(std::span<const std::int32_t> text, int context);
-/// Writes it into fields 0 to 2 of a sample.
+/// Writes it into fields 0 to 3 of a sample.
 void write_text_fields(const ArrangedText& text, int context, std::span<std::byte* const> fields);
 
 /// Fields, all i32:
 ///   0 tokens    [context]  [CLS] text [SEP], or [CLS] text [SEP] other text [SEP], then [PAD]
 ///   1 segments  [context]  1 in the other text
 ///   2 length    []         tokens before the padding
-///   3 label     []         of the text; or labels [context], of each token, -1 where it has none
+///   3 within    [context]  0 before the padding, -1 in it
+///   4 label     []         of the text; or labels [context], of each token, -1 where it has none
 class LabelledSource final : public Source {
  public:
   /// The data set is the source's alone while it lives. Refuses one that has no labels.

@@ -27,8 +27,8 @@ def features(text):
 
 
 class BagOfWords:
-    """Multinomial logistic regression, by stochastic gradient descent with weight decay. Of eight settings the best on the
-    development part."""
+    """Multinomial logistic regression, by stochastic gradient descent with weight decay. Of eight settings the best on
+    the development part."""
 
     def __init__(self, train, passes=10, rate=1.0, decay=1e-4):
         self.labels = sorted({label for label, _ in train})

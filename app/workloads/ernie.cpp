@@ -101,11 +101,11 @@ Example masked_text(Inference& model, const Batch& sample, const WordpieceTokeni
 /// A text with the labels that it, or its tokens, have and get.
 Example labelled_text(Inference& model, const Batch& sample, const WordpieceTokenizer& tokenizer) {
   const auto length = static_cast<std::size_t>(sample.values<std::int32_t>(2)[0]);
-  const auto labels = sample.values<std::int32_t>(3);
+  const auto labels = sample.values<std::int32_t>(4);
   const std::size_t rows = std::min(labels.size(), length);
   const auto& names = tokenizer.labels().names;
   const auto found =
-      guesses(model, first_fields(sample, 3), static_cast<std::int64_t>(names.size()), static_cast<std::int64_t>(rows));
+      guesses(model, first_fields(sample, 4), static_cast<std::int64_t>(names.size()), static_cast<std::int64_t>(rows));
   std::string wanted, guessed;
   for (std::size_t i = 0; i < rows; ++i) {
     if (labels[i] < 0) continue;

@@ -27,15 +27,15 @@ class TextPredictor : public Predictor {
   /// Of so many rows: tokens, or 1, the whole text.
   std::vector<float> logits(Inference& model, const std::vector<std::int32_t>& tokens, std::int64_t rows) const {
     const auto context = static_cast<std::size_t>(context_);
-    std::vector<std::int32_t> padded(context), segments(context);
+    std::vector<std::int32_t> padded(context), segments(context), within(context);
     std::int32_t length = 0;
-    const std::array<std::byte*, 3> room = {reinterpret_cast<std::byte*>(padded.data()),
-                                            reinterpret_cast<std::byte*>(segments.data()),
-                                            reinterpret_cast<std::byte*>(&length)};
+    const std::array<HostField, 4> fields = {
+        HostField{DType::i32, {context_}, padded.data()}, HostField{DType::i32, {context_}, segments.data()},
+        HostField{DType::i32, {}, &length}, HostField{DType::i32, {context_}, within.data()}};
+    const std::array<std::byte*, 4> room = {
+        reinterpret_cast<std::byte*>(padded.data()), reinterpret_cast<std::byte*>(segments.data()),
+        reinterpret_cast<std::byte*>(&length), reinterpret_cast<std::byte*>(within.data())};
     write_text_fields(arrange_text(tokens, context_), context_, room);
-    const std::array<HostField, 3> fields = {HostField{DType::i32, {context_}, padded.data()},
-                                             HostField{DType::i32, {context_}, segments.data()},
-                                             HostField{DType::i32, {}, &length}};
     return model.logits(fields, std::ssize(tokenizer_.labels().names), {.count = rows});
   }
 

@@ -38,7 +38,7 @@ struct ErnieFields {
   // pretrain
   static constexpr std::size_t positions = 3, targets = 4, levels = 5, order = 6;
   // label_texts, label_tokens
-  static constexpr std::size_t labels = 3;
+  static constexpr std::size_t within = 3, labels = 4;
 };
 
 /// Embedding, `layers` encoder blocks (with pre_norm one norm after them), and the head of the task. Its last block

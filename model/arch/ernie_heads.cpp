@@ -38,8 +38,8 @@ class Transform final : public Layer {
   Linear linear_;
 };
 
-/// A label from the first token's output, [CLS]: whether two parts have changed places, or what a text is about.
-/// [batch, time, hidden] -> [batch, 1, classes].
+/// A label from one row of a text: whether two parts have changed places, or what a text is about.
+/// [batch, 1, hidden] -> [batch, 1, classes].
 class TextClassifier {
  public:
   TextClassifier(const Build& build, const std::string& name, const ErnieConfig& config, std::int64_t classes)
@@ -52,19 +52,16 @@ class TextClassifier {
                         .deviation = initial_deviation(config)}) {}
 
   Tensor logits(const Context& context, const Tensor& x, Saved& saved) const {
-    const Tensor rows = first_rows(context, x.shape()[0]);
-    const Tensor pooled = pooler_.forward(context, select_rows(context, x, rows), saved.child(pooler_child));
+    const Tensor pooled = pooler_.forward(context, x, saved.child(pooler_child));
     return output_.logits(context, dropout_(context, pooled), saved.child(output_child));
   }
   void measure(const Context& context, const Tensor& logits, const Tensor& targets, const Tensor& loss,
                const Tensor& hits, Saved& saved) const {
     output_.measure(context, logits, targets, Tensor(), loss, hits, saved.child(output_child));
   }
-  Tensor backward_input(const Context& context, const Tensor& targets, float scale, std::int64_t time,
-                        Saved& saved) const {
+  Tensor backward_input(const Context& context, const Tensor& targets, float scale, Saved& saved) const {
     const Tensor d = dropout_(context, output_.backward_input(context, targets, scale, saved.child(output_child)));
-    const Tensor rows = first_rows(context, d.shape()[0]);
-    return select_rows_backward(context, pooler_.backward_input(context, d, saved.child(pooler_child)), rows, time);
+    return pooler_.backward_input(context, d, saved.child(pooler_child));
   }
   void backward_weight(const Context& context, Saved& saved) const {
     output_.backward_weight(context, saved.child(output_child));
@@ -116,7 +113,8 @@ class PretrainingHead final : public Layer {
                     totals.view(2, {levels, 2}), saved.child(output_child));
     if (order_) {
       const Tensor loss = zeros(context, {2});  // not shown: the accuracy tells it
-      const Tensor parts = order_->logits(context, x, saved.child(order_child));
+      const Tensor parts =
+          order_->logits(context, select_rows(context, x, first_rows(context, x.shape()[0])), saved.child(order_child));
       order_->measure(context, parts, context.microbatch.field(ErnieFields::order), loss,
                       totals.view(2 * (levels + 1), {1, 2}), saved.child(order_child));
     }
@@ -130,8 +128,10 @@ class PretrainingHead final : public Layer {
     d = transform_.backward_input(context, d, saved.child(transform_child));
     const Tensor dx = select_rows_backward(context, d, context.microbatch.field(ErnieFields::positions), time_);
     if (order_) {
-      const Tensor more = order_->backward_input(context, context.microbatch.field(ErnieFields::order),
-                                                 context.loss_scale * order_scale_, time_, saved.child(order_child));
+      const Tensor of_first = order_->backward_input(context, context.microbatch.field(ErnieFields::order),
+                                                     context.loss_scale * order_scale_, saved.child(order_child));
+      const Tensor rows = first_rows(context, of_first.shape()[0]);
+      const Tensor more = select_rows_backward(context, of_first, rows, time_);
       context.backend.add(dx, more, dx);
     }
     return dx;
@@ -157,30 +157,40 @@ class PretrainingHead final : public Layer {
   std::optional<TextClassifier> order_;
 };
 
-/// One label a text. [batch, time, hidden] -> f64 [2, 2]: loss, accuracy.
+/// One label a text, from the mean of its tokens: nothing of the pre-training asks the first token, [CLS], to know
+/// them. [batch, time, hidden] -> f64 [2, 2]: loss, accuracy.
 class TextHead final : public Layer {
  public:
   TextHead(const Build& build, const ErnieConfig& config)
-      : time_(config.context), classifier_(build, "classifier", config, std::ssize(config.labels)) {}
+      : norm_(make_ernie_norm(build, "classifier.norm", config)),
+        classifier_(build, "classifier", config, std::ssize(config.labels)) {}
 
   Tensor forward(const Context& context, const Tensor& x, Saved& saved) const override {
-    Tensor logits = classifier_.logits(context, x, saved);
+    // The gradient of a selection adds rows up; the norm makes the same of their sum as of their mean.
+    const Tensor sums = select_rows_backward(context, x, context.microbatch.field(ErnieFields::within), 1);
+    const Tensor means = norm_.forward(context, sums, saved.child(norm_child));
+    Tensor logits = classifier_.logits(context, means, saved.child(classifier_child));
     const Tensor& labels = context.microbatch.field(ErnieFields::labels);
     if (labels.empty()) return logits;
     Tensor totals = zeros(context, {2, 2});
-    classifier_.measure(context, logits, labels, totals.view(0, {2}), totals.view(2, {1, 2}), saved);
+    classifier_.measure(context, logits, labels, totals.view(0, {2}), totals.view(2, {1, 2}),
+                        saved.child(classifier_child));
     return totals;
   }
   Tensor backward_input(const Context& context, const Tensor&, Saved& saved) const override {
-    return classifier_.backward_input(context, context.microbatch.field(ErnieFields::labels), context.loss_scale, time_,
-                                      saved);
+    const Tensor d = classifier_.backward_input(context, context.microbatch.field(ErnieFields::labels),
+                                                context.loss_scale, saved.child(classifier_child));
+    return select_rows(context, norm_.backward_input(context, d, saved.child(norm_child)),
+                       context.microbatch.field(ErnieFields::within));
   }
   void backward_weight(const Context& context, Saved& saved) const override {
-    classifier_.backward_weight(context, saved);
+    classifier_.backward_weight(context, saved.child(classifier_child));
+    norm_.backward_weight(context, saved.child(norm_child));
   }
 
  private:
-  std::int64_t time_;
+  enum : std::size_t { norm_child, classifier_child };
+  Norm norm_;
   TextClassifier classifier_;
 };
 

@@ -221,14 +221,15 @@ TEST_F(LabelsTest, TextsAndPairsOfThem) {
               ElementsAre(W::classify, heaven[0], heaven[1], heaven[2], heaven[3], W::separate, 0, 0, 0, 0, 0, 0));
   EXPECT_THAT(one[1], Each(0));
   EXPECT_THAT(one[2], ElementsAre(6));
-  EXPECT_THAT(one[3], ElementsAre(1));
+  EXPECT_THAT(one[3], ElementsAre(0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1));
+  EXPECT_THAT(one[4], ElementsAre(1));
   EXPECT_THAT(pair[0],
               ElementsAre(W::classify, sun[0], sun[1], W::separate, full[0], full[1], W::separate, 0, 0, 0, 0, 0));
   EXPECT_THAT(pair[1], ElementsAre(0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0));
-  EXPECT_THAT(pair[3], ElementsAre(0));
+  EXPECT_THAT(pair[4], ElementsAre(0));
   EXPECT_THAT(cut[2], ElementsAre(12)) << "too long: loses its end";
   EXPECT_EQ(cut[0].back(), W::separate);
-  EXPECT_THAT(filler[3], ElementsAre(-1));
+  EXPECT_THAT(filler[4], ElementsAre(-1));
 }
 
 TEST_F(LabelsTest, TokensOfWhichTheFirstPieceHasTheLabel) {
@@ -241,7 +242,7 @@ TEST_F(LabelsTest, TokensOfWhichTheFirstPieceHasTheLabel) {
   EXPECT_EQ(static_cast<std::size_t>(sample[2][0]), 4 + pieces);
   Values labels = {-1, 0, 1, 2};  // B-X, I-X, O
   labels.resize(9, -1);
-  EXPECT_EQ(sample[3], labels);
+  EXPECT_EQ(sample[4], labels);
 }
 
 TEST_F(LabelsTest, ThoseOfTheTrainingAreThoseOfTheTest) {

@@ -115,7 +115,14 @@ class ErnieTest : public ::testing::TestWithParam<Variant> {
       result.fields.push_back(field(number, 3, [](const auto& s) { return s.targets; }));
       result.fields.push_back(field(number, 3, [](const auto&) { return Values{0, 1, 2}; }));
       result.fields.push_back(field(number, 0, [](const auto& s) { return Values{s.order}; }));
-    } else if (config_.task == ErnieTask::label_texts) {
+      return result;
+    }
+    result.fields.push_back(field(number, time_steps, [](const auto& s) {
+      Values within(time_steps, -1);
+      std::fill_n(within.begin(), s.length, 0);
+      return within;
+    }));
+    if (config_.task == ErnieTask::label_texts) {
       result.fields.push_back(field(number, 0, [](const auto& s) { return s.labels; }));
     } else {
       result.fields.push_back(field(number, time_steps, [](const auto& s) { return s.labels; }));

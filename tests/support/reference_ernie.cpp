@@ -24,7 +24,12 @@ class Reference {
     if (config_.pre_norm)
       for (Vector& row : x) row = norm(row, "final_norm");
 
-    if (config_.task == ErnieTask::label_texts) return cross_entropy(classes(x, "classifier"), sample.labels[0]);
+    if (config_.task == ErnieTask::label_texts) {
+      Vector sum(x[0].size());
+      for (int t = 0; t < sample.length; ++t)
+        for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += x[static_cast<std::size_t>(t)][i];
+      return cross_entropy(classes(norm(sum, "classifier.norm"), "classifier"), sample.labels[0]);
+    }
     double total = 0;
     if (config_.task == ErnieTask::label_tokens) {
       for (std::size_t t = 0; t < x.size(); ++t) total += cross_entropy(linear(x[t], "labeller"), sample.labels[t]);
@@ -39,7 +44,7 @@ class Reference {
       total += cross_entropy(logits, sample.targets[i]);
     }
     if (config_.order_weight > 0)
-      total += config_.order_weight * config_.masked * cross_entropy(classes(x, "order"), sample.order);
+      total += config_.order_weight * config_.masked * cross_entropy(classes(x[0], "order"), sample.order);
     return total;
   }
 
@@ -73,7 +78,7 @@ class Reference {
     for (const double logit : logits) sum += std::exp(logit);
     return std::log(sum) - logits[static_cast<std::size_t>(target)];
   }
-  Vector classes(const Matrix& x, const std::string& name) const { return linear(gelu(linear(x[0], "pooler")), name); }
+  Vector classes(const Vector& x, const std::string& name) const { return linear(gelu(linear(x, "pooler")), name); }
 
   Matrix embed(const ReferenceSample& sample) const {
     const auto hidden = static_cast<std::size_t>(config_.hidden);
