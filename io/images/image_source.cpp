@@ -124,7 +124,8 @@ void decode_box(std::span<const std::byte> file, const std::string& name, const 
 }
 
 void round_to(std::span<std::uint8_t> out, std::span<const float> pixels) {
-  std::ranges::transform(pixels, out.begin(), [](float value) { return static_cast<std::uint8_t>(value + 0.5F); });
+  std::ranges::transform(pixels, out.begin(),
+                         [](float value) { return static_cast<std::uint8_t>(std::clamp(value + 0.5F, 0.0F, 255.0F)); });
 }
 
 }  // namespace
