@@ -141,6 +141,9 @@ Handle open_file(const std::filesystem::path& file) {
   if (!std::filesystem::exists(file, error)) refuse("{}: no such file", file.string());
   if (!std::filesystem::is_regular_file(file, error)) refuse("{}: not a file", file.string());
   const Handle access = file_access();
+  // No cache of chunks: the library makes its room by the chunk's size in one message, and reads by another's, which
+  // may not agree in a damaged file.
+  TRIREME_HDF5(H5Pset_cache(access.get(), 0, 0, 0, 0.0));
   hid_t id = H5Fopen(file.c_str(), H5F_ACC_RDONLY, access.get());
   // The library does not try again itself.
   while (id < 0 && errno == EINTR) id = H5Fopen(file.c_str(), H5F_ACC_RDONLY, access.get());
