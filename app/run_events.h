@@ -13,10 +13,9 @@ namespace trireme {
 
 /// {"event": "begin", "ranks", "layout", "device", "flops_per_step", "flops_a_second", "configuration"} whenever the
 /// run begins or goes on, with "job" where Slurm has given it a number; {"event": "stopped", "why"}; {"event": "done"};
-/// and
-/// {"event": "alert", "what"} for what the program itself sees go wrong: what it warns of, a damaged checkpoint, a rank
-/// that hangs or has died, the error that ends it. All have "time", seconds since 1970, and "step", the last one done,
-/// where it is known.
+/// and {"event": "alert", "what"} for what the program itself sees go wrong: what it warns of, a damaged checkpoint, a
+/// rank that hangs or has died, the error that ends it. All have "time", seconds since 1970, and "step", the last one
+/// done, where it is known.
 ///
 /// The file is opened for each: a run has few. Whoever tells something goes on whatever becomes of the file.
 class RunEvents {

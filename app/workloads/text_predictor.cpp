@@ -98,8 +98,7 @@ class SpanPredictor final : public TextPredictor {
         continue;
       }
       const auto of_token = std::span(logits).subspan((1 + i) * labels.size(), labels.size());  // after [CLS]
-      const auto best = std::ranges::max_element(of_token) - of_token.begin();
-      found.push_back(static_cast<std::int32_t>(best));
+      found.push_back(likeliest(of_token));
       words.push_back({piece.first, piece.first + piece.bytes, ranked(of_token, labels).front().probability});
     }
     for (const auto& [type, first, count] : spans_of(found, names_)) {

@@ -1,6 +1,5 @@
 #include "model/arch/ernie_heads.h"
 
-#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -225,11 +224,10 @@ class TokenHead final : public Layer {
  private:
   /// Sums and counts whose quotients are precision, recall and F1 over all samples. The host counts: there are few.
   void measure_spans(const Context& context, const Tensor& logits, const Tensor& labels, const Tensor& totals) const {
-    const Tensor exact = context.backend.allocate(logits.shape(), DType::f32);
-    context.backend.cast(logits, exact);
-    std::vector<float> scores(static_cast<std::size_t>(exact.elements()));
-    context.backend.download(exact, scores.data());
-    std::vector<std::int32_t> targets(static_cast<std::size_t>(labels.elements()));
+    const Tensor places = context.backend.allocate(labels.shape(), DType::i32);
+    context.backend.arg_max({.x = logits, .places = places});
+    std::vector<std::int32_t> likeliest(static_cast<std::size_t>(labels.elements())), targets(likeliest.size());
+    context.backend.download(places, likeliest.data());
     context.backend.download(labels, targets.data());
 
     SpanCounts counts;
@@ -238,8 +236,7 @@ class TokenHead final : public Layer {
       std::vector<std::int32_t> found, wanted;  // of the tokens that have labels
       for (std::size_t row = sample; row < sample + time; ++row) {
         if (targets[row] < 0) continue;
-        const auto* const of_row = &scores[row * names_.size()];
-        found.push_back(static_cast<std::int32_t>(std::max_element(of_row, of_row + names_.size()) - of_row));
+        found.push_back(likeliest[row]);
         wanted.push_back(targets[row]);
       }
       count_spans(found, wanted, names_, counts);
