@@ -75,8 +75,8 @@ StepResult Trainer::step(const std::function<Votes()>& vote) {
   result.data_wait_seconds = feed_.last_wait();
   recorded_.run([&] { accumulate(microbatches); });
   feed_.send_ahead();
-  if (session_.backend().kind() == DeviceKind::cpu) result.stage = executor_.seconds();
   const double scale = agree(result, vote ? vote() : Votes{});
+  result.stage = executor_.seconds();
   optimizer_->step(step_, result.learning_rate, totals_.view(2 * metrics_, {1}), scale);
   result.seconds = now() - start;
   return result;

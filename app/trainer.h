@@ -35,8 +35,8 @@ struct StepResult {
   double learning_rate = 0;
   double seconds = 0;
   double data_wait_seconds = 0;
-  std::optional<StageSeconds> stage;  ///< this rank's, where the host can tell: not of work that a GPU was given
-  Votes votes;                        ///< of all ranks
+  StageSeconds stage;  ///< this rank's
+  Votes votes;         ///< of all ranks
 };
 
 class Trainer {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -378,6 +379,16 @@ class Recording {
   virtual void replay() = 0;
 };
 
+/// Times at which a device comes to places in its queue. Made by Backend::make_timeline.
+class Timeline {
+ public:
+  virtual ~Timeline() = default;
+  /// Notes under `number` when all that is enqueued so far is done; in a recording, at each replay.
+  virtual void mark(std::size_t number) = 0;
+  /// Seconds from one mark's last time to the other's. This thread must have waited for both.
+  virtual double seconds(std::size_t from, std::size_t to) const = 0;
+};
+
 /// Arithmetic and memory of one device. Not thread-safe, except the pool.
 class Backend {
  public:
@@ -407,6 +418,8 @@ class Backend {
   /// allocates and gives back, it shares with other recordings, as they run one after the other. Null where the device
   /// cannot: then `work` was not called.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& work) = 0;
+  /// Outlives what is recorded with its marks, and not the backend.
+  virtual std::unique_ptr<Timeline> make_timeline() = 0;
 
   virtual void matmul(const MatmulArgs& args) = 0;
   /// out f32 [n] += sum over rows of x f [rows, n]: gradient of a bias.

@@ -25,14 +25,11 @@ double steady_seconds() {
 void RankBoard::add(const RankStep& step, double now) {
   step_seconds.add(step.seconds);
   data_wait_seconds.add(step.data_wait_seconds);
-  if (step.compute_seconds && step.pipeline_wait_seconds) {
-    compute_seconds.add(*step.compute_seconds);
-    pipeline_wait_seconds.add(*step.pipeline_wait_seconds);
-    const bool first = timed == 0;
-    smooth(recent_busy, *step.compute_seconds + step.data_wait_seconds, first);
-    smooth(recent_wait, *step.pipeline_wait_seconds, first);
-    count(timed);
-  }
+  compute_seconds.add(step.compute_seconds);
+  pipeline_wait_seconds.add(step.pipeline_wait_seconds);
+  const bool first = steps == 0;
+  smooth(recent_busy, step.compute_seconds + step.data_wait_seconds, first);
+  smooth(recent_wait, step.pipeline_wait_seconds, first);
   const auto* bucket = std::ranges::lower_bound(step_bounds, step.seconds);
   count(histogram[static_cast<std::size_t>(bucket - step_bounds.begin())]);
   alive.set(now);

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 
 namespace trireme {
 
@@ -29,8 +28,8 @@ class Figure {
 struct RankStep {
   double seconds = 0;
   double data_wait_seconds = 0;
-  /// Where they are measured: the rank's own work, and its waiting for other stages of the pipeline.
-  std::optional<double> compute_seconds, pipeline_wait_seconds;
+  double compute_seconds = 0;        ///< the rank's own work
+  double pipeline_wait_seconds = 0;  ///< for other stages
 };
 
 /// One rank's place: plain data, all zero at first.
@@ -39,7 +38,6 @@ struct RankBoard {
   std::atomic<std::int32_t> rank;     ///< in the world
   std::atomic<std::int32_t> stage;    ///< of the pipeline
   std::atomic<std::uint64_t> steps;   ///< since the process began
-  std::atomic<std::uint64_t> timed;   ///< of these, steps whose own work is known
   Figure alive;                       ///< steady seconds at which a step, or a batch of a validation, last ended
   Figure step_seconds, data_wait_seconds, compute_seconds, pipeline_wait_seconds;  ///< sums
   Figure recent_busy, recent_wait;  ///< smoothed seconds of own work (data included) and of waiting, in a step

@@ -70,18 +70,15 @@ void tell_of_ranks(Families& families, const HostFigures& host) {
                      {{"rank", fmt::format("{}", rank.rank.load())}, {"stage", fmt::format("{}", rank.stage.load())}});
     }
   };
-  const auto where_timed = [](const RankBoard& rank, double value) {
-    return rank.timed > 0 ? std::optional(value) : std::nullopt;
-  };
   families.counter("trireme_rank_steps_total", "Steps that the rank has done since its process began.");
   each([](const RankBoard& rank) { return std::optional(static_cast<double>(rank.steps)); });
   families.counter("trireme_data_wait_seconds_total", "Time that the rank has waited for data.");
   each([](const RankBoard& rank) { return std::optional(rank.data_wait_seconds.get()); });
   families.counter("trireme_rank_compute_seconds_total",
                    "Time in the forward and backward passes of the rank's stage.");
-  each([&](const RankBoard& rank) { return where_timed(rank, rank.compute_seconds.get()); });
+  each([](const RankBoard& rank) { return std::optional(rank.compute_seconds.get()); });
   families.counter("trireme_rank_pipeline_wait_seconds_total", "Time that the rank has waited for other stages.");
-  each([&](const RankBoard& rank) { return where_timed(rank, rank.pipeline_wait_seconds.get()); });
+  each([](const RankBoard& rank) { return std::optional(rank.pipeline_wait_seconds.get()); });
   families.begin("trireme_rank_resident_memory_bytes", "Main memory of the rank's process.");
   each([](const RankBoard& rank) {
     const double bytes = resident_bytes(rank.process);
@@ -95,7 +92,7 @@ void tell_how_ranks_compare(Families& families, std::span<const RankBoard> ranks
   const RankBoard* slowest = nullptr;
   bool pipelined = false;
   for (const RankBoard& rank : ranks) {
-    if (!is_there(rank) || rank.timed == 0) continue;
+    if (!is_there(rank) || rank.steps == 0) continue;
     busy += rank.recent_busy.get();
     wait += rank.recent_wait.get();
     pipelined = pipelined || rank.pipeline_wait_seconds.get() > 0;

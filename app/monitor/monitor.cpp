@@ -162,12 +162,11 @@ void Monitor::begin(RunFacts facts) {
 
 void Monitor::step(const StepResult& result) {
   if (!state_) return;
-  RankStep step{.seconds = result.seconds, .data_wait_seconds = result.data_wait_seconds};
-  if (result.stage) {
-    step.compute_seconds = result.stage->compute;
-    step.pipeline_wait_seconds = result.stage->waiting;
-  }
-  state_->own->add(step, steady_seconds());
+  state_->own->add({.seconds = result.seconds,
+                    .data_wait_seconds = result.data_wait_seconds,
+                    .compute_seconds = result.stage.compute,
+                    .pipeline_wait_seconds = result.stage.waiting},
+                   steady_seconds());
 }
 
 void Monitor::alive() {

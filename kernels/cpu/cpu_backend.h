@@ -25,6 +25,7 @@ class CpuBackend final : public Backend {
   void upload_beside(const void* host, Tensor device) override { upload(host, std::move(device)); }
   void download(const Tensor& device, void* host) override;
   std::unique_ptr<Recording> record(const std::function<void()>& /*work*/) override { return nullptr; }
+  std::unique_ptr<Timeline> make_timeline() override;
 
   void matmul(const MatmulArgs& args) override;
   void add_column_sums(const Tensor& x, Tensor out) override;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "kernels/activity.h"
 #include "kernels/cuda/state.h"
@@ -41,6 +42,27 @@ int selected(int device) {
 }
 
 }  // namespace
+
+/// Marks are events of the compute stream.
+class CudaBackend::EventTimeline final : public Timeline {
+ public:
+  explicit EventTimeline(const State& state) : state_(state) {}
+  void mark(std::size_t number) override {
+    while (events_.size() <= number) events_.push_back(cuda::make_timed_event());
+    // External: a replay records the event itself; captured plainly it would only tell where to wait in the graph.
+    const unsigned flags = state_.recording != nullptr ? cudaEventRecordExternal : cudaEventRecordDefault;
+    TRIREME_CUDA(cudaEventRecordWithFlags(events_[number].get(), state_.compute.get(), flags));
+  }
+  double seconds(std::size_t from, std::size_t to) const override {
+    float milliseconds = 0;
+    TRIREME_CUDA(cudaEventElapsedTime(&milliseconds, events_.at(from).get(), events_.at(to).get()));
+    return static_cast<double>(milliseconds) * 1e-3;
+  }
+
+ private:
+  const State& state_;
+  std::vector<cuda::Event> events_;
+};
 
 void CudaBackend::State::wait(cudaEvent_t event) const {
   // A poll, not cudaEventSynchronize: a collective that a dead peer keeps waiting never ends.
@@ -159,6 +181,8 @@ std::unique_ptr<Recording> CudaBackend::record(const std::function<void()>& work
   recording->keep(graph);
   return recording;
 }
+
+std::unique_ptr<Timeline> CudaBackend::make_timeline() { return std::make_unique<EventTimeline>(*state_); }
 
 std::unique_ptr<Backend> make_cuda_backend(int device, const CudaOptions& options) {
   return std::make_unique<CudaBackend>(device, options);

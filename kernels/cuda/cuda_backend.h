@@ -26,6 +26,7 @@ class CudaBackend final : public Backend {
   void upload_beside(const void* host, Tensor device) override;
   void download(const Tensor& device, void* host) override;
   std::unique_ptr<Recording> record(const std::function<void()>& work) override;
+  std::unique_ptr<Timeline> make_timeline() override;
 
   void matmul(const MatmulArgs& args) override;
   void add_column_sums(const Tensor& x, Tensor out) override;
@@ -76,6 +77,7 @@ class CudaBackend final : public Backend {
   void zero(Tensor out) override;
 
  private:
+  class EventTimeline;
   struct State;  ///< streams, pools, library handles and plans by shape
   std::unique_ptr<State> state_;
 };

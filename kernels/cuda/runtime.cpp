@@ -64,6 +64,12 @@ Event make_event() {
   return event;
 }
 
+Event make_timed_event() {
+  Event event;
+  TRIREME_CUDA(cudaEventCreate(event.put()));
+  return event;
+}
+
 void order(cudaStream_t earlier, cudaStream_t later, cudaEvent_t event) {
   TRIREME_CUDA(cudaEventRecord(event, earlier));
   TRIREME_CUDA(cudaStreamWaitEvent(later, event, 0));

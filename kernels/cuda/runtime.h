@@ -50,8 +50,9 @@ using Event = Handle<cudaEvent_t, cudaEventDestroy>;
 
 /// A stream that does not wait for the default stream. priority: lower numbers go first; 0 is the lowest.
 Stream make_stream(int priority = 0);
-/// An event without a time.
+/// An event without a time, and one with.
 Event make_event();
+Event make_timed_event();
 /// Work enqueued on `later` from now on begins when what is enqueued on `earlier` so far is done. `event` is reused.
 void order(cudaStream_t earlier, cudaStream_t later, cudaEvent_t event);
 

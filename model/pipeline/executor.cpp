@@ -1,33 +1,20 @@
 #include "model/pipeline/executor.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "kernels/activity.h"
 #include "kernels/error.h"
 
 namespace trireme {
-namespace {
-
-/// Adds the time until it is destroyed to a counter.
-class Stopwatch {
- public:
-  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
-  ~Stopwatch() { seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
- private:
-  double& seconds_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
-}  // namespace
-
 PipelineExecutor::PipelineExecutor(Backend& backend, const StageGroups& groups, const Stage& stage, DType type,
                                    Schedule schedule)
-    : backend_(backend), groups_(groups), stage_(stage), type_(type), schedule_(std::move(schedule)) {
+    : backend_(backend),
+      groups_(groups),
+      stage_(stage),
+      type_(type),
+      schedule_(std::move(schedule)),
+      timeline_(backend.make_timeline()) {
   validate(schedule_);
 }
 
@@ -65,8 +52,9 @@ Context PipelineExecutor::context_of(const StepContext& step, const Microbatch& 
 void PipelineExecutor::run(const StepContext& step, std::span<const Microbatch> microbatches, Tensor totals) {
   if (static_cast<int>(microbatches.size()) != schedule_.microbatches)
     fail("schedule {} is for {} microbatches, not {}", schedule_.name, schedule_.microbatches, microbatches.size());
-  seconds_ = {};
   weights_done_ = 0;
+  spent_on_.clear();
+  timeline_->mark(0);
 
   const std::span<const Action> actions = schedule_.stages[static_cast<std::size_t>(stage_.index)];
   for (std::size_t i = 0; i < actions.size();) {
@@ -75,7 +63,7 @@ void PipelineExecutor::run(const StepContext& step, std::span<const Microbatch> 
     const Activity activity(name_of(action.kind));
     if (is_communication(action.kind)) {
       const std::size_t end = batch_end(schedule_.stages[static_cast<std::size_t>(stage_.index)], i);
-      const Stopwatch watch(seconds_.waiting);
+      begin(Spent::waiting);
       communicate(actions.subspan(i, end - i), microbatches);
       if (!step.training && action.kind == ActionKind::send_activation) release(slot_of(action.microbatch));
       i = end;
@@ -83,7 +71,7 @@ void PipelineExecutor::run(const StepContext& step, std::span<const Microbatch> 
     }
     const Microbatch& microbatch = microbatches[static_cast<std::size_t>(action.microbatch)];
     Slot& slot = slot_of(action.microbatch);
-    const Stopwatch watch(seconds_.compute);
+    begin(Spent::computing);
     if (action.kind == ActionKind::forward) {
       forward(step, microbatch, slot, totals);
       ++i;
@@ -97,8 +85,22 @@ void PipelineExecutor::run(const StepContext& step, std::span<const Microbatch> 
     backward(step, microbatch, slot, input, weight);
     i += input && weight ? 2 : 1;
   }
+  timeline_->mark(spent_on_.size());
   for (Request& send : sends_) send.wait();
   sends_.clear();
+}
+
+void PipelineExecutor::begin(Spent kind) {
+  if (!spent_on_.empty() && spent_on_.back() == kind) return;
+  if (!spent_on_.empty()) timeline_->mark(spent_on_.size());
+  spent_on_.push_back(kind);
+}
+
+StageSeconds PipelineExecutor::seconds() const {
+  StageSeconds sums;
+  for (std::size_t i = 0; i < spent_on_.size(); ++i)
+    (spent_on_[i] == Spent::waiting ? sums.waiting : sums.compute) += timeline_->seconds(i, i + 1);
+  return sums;
 }
 
 void PipelineExecutor::communicate(std::span<const Action> batch, std::span<const Microbatch> microbatches) {

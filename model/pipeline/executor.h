@@ -59,7 +59,8 @@ class PipelineExecutor {
   /// [metrics, 2]; not used where the step has an `outcome`).
   void run(const StepContext& step, std::span<const Microbatch> microbatches, Tensor totals);
 
-  const StageSeconds& seconds() const { return seconds_; }
+  /// Of the last run, or of the last replay of a recorded one, whose end this thread has waited for.
+  StageSeconds seconds() const;
 
  private:
   static constexpr int no_microbatch = -1;
@@ -71,6 +72,9 @@ class PipelineExecutor {
     std::vector<Saved> saved;  ///< one a block
   };
 
+  enum class Spent { computing, waiting };
+  /// What is enqueued from now on is time of that kind.
+  void begin(Spent kind);
   Slot& slot_of(int microbatch);
   void release(Slot& slot);
   Context context_of(const StepContext& step, const Microbatch& microbatch) const;
@@ -86,9 +90,10 @@ class PipelineExecutor {
   DType type_;
   Schedule schedule_;
   std::deque<Slot> slots_;
-  std::vector<Request> sends_;  ///< under way; each keeps its tensor
-  int weights_done_ = 0;        ///< microbatches of this step whose weight gradients are complete
-  StageSeconds seconds_;
+  std::vector<Request> sends_;   ///< under way; each keeps its tensor
+  int weights_done_ = 0;         ///< microbatches of this step whose weight gradients are complete
+  std::vector<Spent> spent_on_;  ///< one after the other, from mark i of the timeline to mark i + 1
+  std::unique_ptr<Timeline> timeline_;
 };
 
 }  // namespace trireme

@@ -68,10 +68,10 @@ TEST_F(Exposition, RanksAreComparedByTheirOwnWork) {
 }
 
 TEST_F(Exposition, WhatIsNotMeasuredIsLeftOut) {
-  boards_[0].add({.seconds = 1, .data_wait_seconds = 0, .compute_seconds = {}, .pipeline_wait_seconds = {}}, 101);
+  step(0, 1, 0.5, 0, 101);
   const std::string text = told();
   EXPECT_THAT(text, HasSubstr("trireme_rank_steps_total{rank=\"6\",stage=\"0\"} 1\n"));
-  for (const char* absent : {"compute", "pipeline", "slowest", "gpu", "host_memory", "checkpoint", "loss", "watchdog"})
+  for (const char* absent : {"bubble", "gpu", "host_memory", "checkpoint", "loss", "watchdog"})
     EXPECT_THAT(text, Not(HasSubstr(absent)));
 }
 

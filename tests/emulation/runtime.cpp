@@ -288,6 +288,16 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   push(stream, {.work = nullptr, .mark = event->ticket, .wait = nullptr});
   return cudaSuccess;
 }
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned flags) {
+  if (flags == cudaEventRecordDefault) return cudaEventRecord(event, stream);
+  if (flags != cudaEventRecordExternal || !stream->capture) return cudaErrorInvalidValue;
+  enqueue(stream, [event] {
+    event->ticket = std::make_shared<Ticket>();
+    event->ticket->done = true;
+    event->ticket->time = clock_now;
+  });
+  return cudaSuccess;
+}
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   if (!event->ticket || event->ticket->done) return cudaSuccess;
   if (event->ticket->capture) return cudaErrorCapturedEvent;
