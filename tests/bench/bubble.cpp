@@ -50,6 +50,7 @@ Measured measure(Session& session, const Schedule& schedule) {
     session.pipeline().barrier();
     const auto begin = std::chrono::steady_clock::now();
     executor.run(context, microbatches, totals);
+    session.backend().synchronize();
     session.pipeline().barrier();
     if (step < warmup_steps) continue;
     measured.wall += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
