@@ -5,6 +5,8 @@
 #include <chrono>
 
 #include "app/metrics.h"
+#include "app/option_table.h"
+#include "app/options.h"
 #include "io/checkpoint/agreement.h"
 #include "kernels/error.h"
 
@@ -27,6 +29,38 @@ void expect_new_run(Session& session) {
   });
 }
 
+struct Difference {
+  std::string key, found, made;
+};
+
+/// Keys that a run keeps, where the session has them otherwise than the run that made the checkpoint.
+std::vector<Difference> differences(const Session& session, const CheckpointInfo& info) {
+  const Configuration made = parse_ini(info.configuration, "configuration in the checkpoint");
+  const auto value = [](const Option& option, const Configuration& configuration) {
+    return fmt::format("{}", fmt::join(option.write(configuration), " "));
+  };
+  std::vector<Difference> result;
+  for (const Option& option : option_table()) {
+    Difference each = {option.key, value(option, session.configuration()), value(option, made)};
+    if (option.is_fixed && each.found != each.made) result.push_back(std::move(each));
+  }
+  return result;
+}
+
+/// A checkpoint of another model may well load (with fewer layers, other heads or another tokenizer) and learn anew.
+void expect_same_run(const Session& session, const CheckpointInfo& info, const std::string& checkpoint) {
+  for (const auto& [key, found, made] : differences(session, info))
+    refuse("{}={}, but {} was made with {}: go on with that, or start anew with checkpoint.resume=never", key, found,
+           checkpoint, made);
+  const TokenizerBlob& found = session.tokenizer();
+  const TokenizerBlob expected = tokenizer_of(info);
+  if (found.kind != expected.kind || found.model != expected.model)
+    refuse(
+        "data.train has another tokenizer ({}, {} tokens) than {} ({}, {} tokens): go on with data sets of that one, "
+        "or start anew with checkpoint.resume=never",
+        found.kind, found.vocabulary, checkpoint, expected.kind, expected.vocabulary);
+}
+
 /// Begins with the parameters of another run; returns what is to be told of it.
 std::vector<std::string> initialize(Session& session) {
   const auto& init = session.configuration().train.init;
@@ -40,6 +74,10 @@ std::vector<std::string> initialize(Session& session) {
   };
   add("new", found.fresh);
   add("left over", found.left_over);
+  std::vector<std::string> otherwise;
+  for (const auto& [key, here, there] : differences(session, reader.info()))
+    if (key.starts_with("model.")) otherwise.push_back(fmt::format("{}={}, not {}", key, here, there));
+  add("otherwise", otherwise);
   return notes;
 }
 
@@ -57,12 +95,7 @@ Beginning begin_or_go_on(Session& session, const RunEvents& events) {
   }
   CheckpointReader reader(folder);
   const CheckpointInfo& info = reader.info();
-  if (info.seed != configuration.train.seed)
-    refuse("train.seed={}, but {} was made with {}: go on with that seed, or start anew with checkpoint.resume=never",
-           configuration.train.seed, folder.string(), info.seed);
-  if (info.samples != info.step * configuration.train.global_batch)
-    refuse("train.global_batch={}, but {} consumed {} samples in {} steps: go on with a global batch of {}",
-           configuration.train.global_batch, folder.string(), info.samples, info.step, info.samples / info.step);
+  expect_same_run(session, info, folder.string());
   session.load(reader);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return {.step = info.step,

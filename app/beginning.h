@@ -17,8 +17,8 @@ struct Beginning {
 };
 
 /// Loads what checkpoint.resume and train.init ask for into the session. Collective. Refuses a checkpoint of another
-/// seed or global batch, and to begin anew where an earlier life of the run must have saved some. Tells of damaged
-/// checkpoints.
+/// model, tokenizer, optimizer, seed or global batch, and to begin anew where an earlier life of the run must have
+/// saved some. Tells of damaged checkpoints.
 Beginning begin_or_go_on(Session& session, const RunEvents& events);
 
 }  // namespace trireme

@@ -29,10 +29,13 @@ void declare_resnet(std::vector<Option>& options) {
   SectionTable{options, "model", &Configuration::resnet}
       .used_by(for_train | for_layout | for_doctor)
       .number("depth", &ResnetConfig::depth, "resnet: 10, 18, 34, 50 or 101 layers with weights", {.low = 1})
+      .fixed()
       .number("base_width", &ResnetConfig::width, "resnet: channels of the first stage's 3x3 convolutions", {.low = 1})
+      .fixed()
       .choice<StemKind>("stem", &ResnetConfig::stem,
                         "resnet: large: 7x7 with stride 2 and a maximum over 3x3; small: 3x3, for images of 28 or 32",
                         {{"large", StemKind::large}, {"small", StemKind::small}})
+      .fixed()
       .number("image_size", &ResnetConfig::image_size, "resnet: height and width of what the model sees, in pixels",
               {.low = 8, .high = 8192})
       .number("image_classes", &ResnetConfig::classes, "resnet: classes; 0: as the data set has it")
@@ -67,29 +70,39 @@ void declare_augmentation(std::vector<Option>& options) {
 void declare_model(std::vector<Option>& options) {
   SectionTable<Configuration>{options, "model", nullptr}
       .used_by(for_train | for_layout | for_doctor)
-      .choice("arch", &Configuration::arch, "architecture", architectures());
+      .choice("arch", &Configuration::arch, "architecture", architectures())
+      .fixed();
   SectionTable{options, "model", &Configuration::model}
       .used_by(for_train | for_layout | for_doctor)
       .number("layers", &GptConfig::layers, "transformer blocks", {.low = 1, .high = 100000})
+      .fixed()
       .number("hidden", &GptConfig::hidden, "width of the residual stream", {.low = 1})
+      .fixed()
       .number("heads", &GptConfig::heads, "attention heads; must divide hidden", {.low = 1})
+      .fixed()
       .number("key_value_heads", &GptConfig::key_value_heads, "heads of keys and values; 0: as many as heads")
       .number("context", &GptConfig::context, "length of a sample, in tokens", {.low = 1})
       .number("feed_forward", &GptConfig::feed_forward,
               "inner width of the feed-forward layers; 0: 4 hidden for gelu, 8/3 hidden rounded up to 64 for swiglu")
       .number("vocabulary", &GptConfig::vocabulary, "tokens known; 0: as the data set has it")
       .choice<NormKind>("norm", &GptConfig::norm, "normalisation", {{"layer", NormKind::layer}, {"rms", NormKind::rms}})
+      .fixed()
       .choice<FeedForwardKind>("activation", &GptConfig::activation, "feed-forward layers",
                                {{"gelu", FeedForwardKind::gelu}, {"swiglu", FeedForwardKind::swiglu}})
+      .fixed()
       .choice<PositionKind>("positions", &GptConfig::positions, "how positions are told apart",
                             {{"learned", PositionKind::learned}, {"rotary", PositionKind::rotary}})
+      .fixed()
       .flag("bias", &GptConfig::bias, "linear layers and layer norms have biases")
+      .fixed()
       .flag("tie_embeddings", &GptConfig::tie_embeddings, "input and output share one embedding matrix")
+      .fixed()
       .number("dropout", &GptConfig::dropout, "share of activations dropped in training", share);
   declare_resnet(options);
   SectionTable{options, "model", &Configuration::ernie}
       .used_by(for_train | for_layout | for_doctor)
       .flag("pre_norm", &ErnieOptions::pre_norm, "ernie: norms before attention and feed-forward layers, not after")
+      .fixed()
       .number("order_weight", &ErnieOptions::order_weight,
               "ernie: of the loss of telling whether two parts of a text have changed places; 0: not asked", {.low = 0})
       .number("mask_share", &ErnieOptions::mask_share, "ernie: share of a text's tokens to guess",
@@ -102,7 +115,9 @@ void declare_model(std::vector<Option>& options) {
   SectionTable{options, "model", &Configuration::line}
       .used_by(for_train | for_layout | for_doctor)
       .number("height", &LineConfig::height, "crnn, svtr: pixels of a line", {.low = 8, .high = 256})
+      .fixed()
       .number("channels", &LineConfig::channels, "crnn, svtr: of the first convolution", {.low = 1})
+      .fixed()
       .number("width", &LineConfig::width, "crnn, svtr: of a line, in pixels, to expect when costs are balanced",
               {.low = 1});
 }
@@ -124,9 +139,11 @@ void declare_training(std::vector<Option>& options) {
             "checkpoint to start from (or a folder of them): parameters of the same name; empty: none")
       .used_by(for_train | for_eval | for_layout | for_doctor)
       .number("global_batch", &TrainOptions::global_batch, "samples of a step, over all ranks", {.low = 1})
+      .fixed()
       .number("micro_batch", &TrainOptions::micro_batch, "samples that a stage works on at a time", {.low = 1})
       .used_by(for_train | for_eval)
       .number("seed", &TrainOptions::seed, "of initial values, sample order and dropout")
+      .fixed()
       .used_by(for_train | for_eval | for_sample | for_recognize | for_predict | for_doctor)
       .choice<DeviceChoice>(
           "device", &TrainOptions::device, "where to compute",
@@ -155,6 +172,7 @@ void declare_training(std::vector<Option>& options) {
                               {"sgd", OptimizerKind::sgd},
                               {"lars", OptimizerKind::lars},
                               {"lamb", OptimizerKind::lamb}})
+      .fixed()
       .number("learning_rate", &OptimizerOptions::learning_rate, "highest learning rate")
       .number("min_learning_rate", &OptimizerOptions::min_learning_rate, "learning rate at the end of the decay")
       .number("warmup_steps", &OptimizerOptions::warmup_steps, "steps until the highest learning rate")
@@ -204,9 +222,8 @@ void declare_running(std::vector<Option>& options) {
             });
 
   SectionTable{options, "log", &Configuration::log}
-      .used_by(for_train | for_eval)
-      .path("metrics", &LogOptions::metrics, "JSON-lines file, one object a step; empty: none")
       .used_by(for_train)
+      .path("metrics", &LogOptions::metrics, "JSON-lines file, one object a step; empty: none")
       .path("events", &LogOptions::events, "JSON-lines file, one object whenever the run begins, goes on or stops")
       .path("tensorboard", &LogOptions::tensorboard, "folder for files that TensorBoard draws; empty: none")
       .path("visualdl", &LogOptions::visualdl, "folder for files that VisualDL draws; empty: none")

@@ -19,7 +19,8 @@ struct Option {
   std::string help;          ///< one line, unit included
   std::uint32_t commands{};  ///< bit 1 << Command of each command that uses it
   bool is_list = false;
-  bool is_flag = false;  ///< on the command line, the name alone means true
+  bool is_flag = false;   ///< on the command line, the name alone means true
+  bool is_fixed = false;  ///< a run keeps the value that it began with: what its checkpoints hold depends on it
   /// Stores the values (one, but for lists); false where they are not what is expected.
   std::function<bool(Configuration&, std::span<const std::string>)> read;
   /// The inverse of read. Numbers in the shortest form that reads back to the same bits.

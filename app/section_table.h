@@ -116,6 +116,12 @@ class SectionTable {
     return *this;
   }
 
+  /// The key declared last keeps the value that a run began with.
+  SectionTable& fixed() {
+    options_.back().is_fixed = true;
+    return *this;
+  }
+
   /// Free text; `matches` says whether a value will do, `expected` tells what will.
   SectionTable& text(const std::string& key, std::string Section::*field, const std::string& help,
                      const std::string& expected = "text", bool (*matches)(const std::string&) = nullptr) {

@@ -98,10 +98,26 @@ TEST_F(BadInput, UnwritableCheckpointDirectory) {
 TEST_F(BadInput, CheckpointOfAnotherModelSeedOrBatch) {
   const std::string run = checkpoints("run");
   ASSERT_EQ(mpirun(1, command(run)).status, 0);
-  expect_refused(command(run + "--model.hidden=64"), {"embedding", "64", "32"});
+  expect_refused(command(run + "--model.hidden=64"), {"model.hidden=64", "32"});
+  // All that follows would load.
+  expect_refused(command(run + "--model.heads=2"), {"model.heads=2", "made with 4"});
+  expect_refused(command(run + "--model.layers=1"), {"model.layers=1", "made with 2"});
+  expect_refused(command(run + "--optimizer.name=lamb"), {"optimizer.name=lamb", "made with adamw"});
   expect_refused(command(run + "--train.seed=4"), {"train.seed"});
   expect_refused(command(run + "--train.global_batch=16"), {"train.global_batch", "16", "8"});
   expect_refused(command(run + "--checkpoint.resume=7"), {"checkpoint.resume", "7", "2"});
+}
+
+TEST_F(BadInput, CheckpointOfAnotherTokenizer) {
+  const std::string run = checkpoints("run");
+  ASSERT_EQ(mpirun(1, command(run)).status, 0);
+  test::write_text(folder_ / "other.txt", test::learnable_text(12000) + "#");
+  const std::string other = (folder_ / "other.h5").string();
+  const ProcessResult packed = test::run_trireme("pack text --tokenizer=characters --vocabulary=100 --input=" +
+                                                 (folder_ / "other.txt").string() + " --output=" + other);
+  ASSERT_EQ(packed.status, 0) << packed.err;
+  expect_refused(command(run + "--data.train=" + other),
+                 {"data.train has another tokenizer (characters, ", "step-00000002", "go on with"});
 }
 
 TEST_F(BadInput, AnErrorLeavesOldFilesAlone) {

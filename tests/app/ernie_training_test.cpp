@@ -88,6 +88,10 @@ TEST_F(ErnieTraining, ANewHeadBeginsWithThePretrainedModel) {
   const ProcessResult on =
       mpirun(1, fine_tune("texts.h5") + "--train.steps=2 --log.progress=plain" + checkpoints("still"));
   EXPECT_THAT(on.err, AllOf(HasSubstr("resumed"), Not(HasSubstr("init  "))));
+  EXPECT_THAT(tuned.err, Not(HasSubstr("otherwise")));
+  const ProcessResult other =
+      mpirun(1, fine_tune("texts.h5") + "--train.steps=1 --model.heads=2 --log.progress=plain" + checkpoints("other"));
+  EXPECT_THAT(other.err, HasSubstr("otherwise model.heads=2, not 4\n"));
 }
 
 TEST_F(ErnieTraining, TokensAreLabelled) {
