@@ -77,8 +77,9 @@ function chart(key) {
   const shown = data.runs.map((run, i) => ({points: run.curves[key] || [], i})).filter(line => line.points.length);
   if (!shown.length) return;
   const all = shown.flatMap(line => line.points);
-  let low = Infinity, high = -Infinity, last = 1;
-  for (const [step, value] of all) { low = Math.min(low, value); high = Math.max(high, value); last = Math.max(last, step); }
+  const last = Math.max(1, ...data.runs.map(run => run.steps));
+  let low = Infinity, high = -Infinity;
+  for (const [, value] of all) { low = Math.min(low, value); high = Math.max(high, value); }
   if (low > 0 && low < 0.5 * high && key !== "loss" && key !== "validation_loss") low = 0;
   if (low === high) high = low + (Math.abs(low) || 1);
   const w = 360, h = 210, left = 52, right = 10, top = 10, bottom = 24;
@@ -123,7 +124,7 @@ function chart(key) {
   }
   const figure = make("figure", undefined, document.getElementById("charts"));
   figure.dataset.key = key;
-  make("figcaption", titles[key] || key, figure);
+  make("figcaption", titles[key] || key[0].toUpperCase() + key.slice(1).replaceAll("_", " "), figure);
   figure.append(svg);
 }
 const keys = new Set(Object.keys(titles).concat(data.runs.flatMap(run => Object.keys(run.curves))));

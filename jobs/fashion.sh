@@ -25,6 +25,7 @@ if [[ ! -e $folder/validation.h5 ]]; then
 fi
 TRIREME=$trireme "$here/mpirun.sh" "${RANKS:-1}" train --config="$here/configs/resnet-fashion.ini" \
   --data.train="$folder/train.h5" --data.validation="$folder/validation.h5" \
-  --checkpoint.directory="$folder/checkpoints" --log.metrics="$folder/metrics.jsonl" "$@"
+  --checkpoint.directory="$folder/checkpoints" --log.metrics="$folder/metrics.jsonl" \
+  --log.events="$folder/events.jsonl" "$@"
 "$trireme" eval --data.validation="$folder/validation.h5" --data.crop=padded --train.global_batch=100 \
   --train.micro_batch=100 --checkpoint.directory="$folder/checkpoints"

@@ -6,4 +6,4 @@ need CONFIGURATION RUN
 [ -r "$CONFIGURATION" ] || refuse "CONFIGURATION=$CONFIGURATION: found no such file"
 mkdir -p "$RUN"
 trireme_on "${RANKS:-2}" train --config="$CONFIGURATION" --checkpoint.directory="$RUN/checkpoints" \
-  --log.metrics="$RUN/metrics.jsonl" --log.progress=plain
+  --log.metrics="$RUN/metrics.jsonl" --log.events="$RUN/events.jsonl" --log.progress=plain
