@@ -68,7 +68,8 @@ if [ -n "$steps" ]; then
 elif [ ! -e "$run/steps" ]; then
   heading "How many steps fit into $minutes minutes"
   rm -f "$run/probe.jsonl"
-  train --train.steps=100 --log.metrics="$run/probe.jsonl" --checkpoint.directory= --data.validation= --log.every=20
+  train --train.steps=100 --log.metrics="$run/probe.jsonl" --log.events= --checkpoint.directory= --data.validation= \
+    --log.every=20
   python3 - "$run/probe.jsonl" "$minutes" >"$run/steps" <<'PYTHON'
 import json, statistics, sys
 seconds = [json.loads(line)["step_seconds"] for line in open(sys.argv[1])][40:]
