@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """event_logs_test.py TRIREME: a run of 2 stages, stopped and gone on with, writes for TensorBoard and VisualDL; their own
 Python packages must read what its metrics say, histograms of every parameter, and texts that it wrote; of another run
-pictures of lines of text, and what was read. TRIREME_PICTURES_PYTHON names a Python that has the packages tensorboard and
+pictures of lines of text, and what was read. TRIREME_PYTHON names a Python that has the packages tensorboard and
 visualdl. Status 77: it has not, and which.
 """
 
@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = os.environ.get("TRIREME_PICTURES_PYTHON", sys.executable)
+PYTHON = os.environ.get("TRIREME_PYTHON", sys.executable)
 HISTOGRAMS_EVERY = 4
 
 if sys.executable != PYTHON and "TRIREME_PICTURES_INNER" not in os.environ:
@@ -35,7 +35,7 @@ def packages():
         except ImportError:
             missing.append(package)
     if missing:
-        print(f"SKIPPED: {PYTHON} has no {' and no '.join(missing)}; TRIREME_PICTURES_PYTHON may name one that has")
+        print(f"SKIPPED: {PYTHON} has no {' and no '.join(missing)}; TRIREME_PYTHON may name one that has")
         sys.exit(77)
 
 
