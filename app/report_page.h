@@ -81,10 +81,14 @@ function chart(key) {
   let low = Infinity, high = -Infinity;
   for (const [, value] of all) { low = Math.min(low, value); high = Math.max(high, value); }
   if (low > 0 && low < 0.5 * high && key !== "loss" && key !== "validation_loss") low = 0;
+  // A first step far above all others would press them flat: it is cut, and told.
+  const values = all.map(point => point[1]).sort((a, b) => a - b), usual = values[Math.floor(0.98 * (values.length - 1))];
+  const peak = (key === "loss" || key === "grad_norm") && usual > low && high - low > 4 * (usual - low) ? high : undefined;
+  if (peak !== undefined) high = usual + 0.25 * (usual - low);
   if (low === high) high = low + (Math.abs(low) || 1);
   const w = 360, h = 210, left = 52, right = 10, top = 10, bottom = 24;
   const x = step => left + (w - left - right) * step / last;
-  const y = value => top + (h - top - bottom) * (high - value) / (high - low);
+  const y = value => top + (h - top - bottom) * (high - Math.min(value, high)) / (high - low);
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", `0 0 ${w} ${h}`);
   const add = (name, attributes, text) => {
@@ -122,6 +126,8 @@ function chart(key) {
     add("polyline", {points: points.map(([step, value]) => x(step).toFixed(1) + "," + y(value).toFixed(1)).join(" "),
       fill: "none", stroke: colour(i), "stroke-width": 1.4, opacity: .85});
   }
+  if (peak !== undefined)
+    add("text", {x: w - right, y: top + 10, "text-anchor": "end", class: "peak"}, "up to " + number(peak));
   const figure = make("figure", undefined, document.getElementById("charts"));
   figure.dataset.key = key;
   make("figcaption", titles[key] || key[0].toUpperCase() + key.slice(1).replaceAll("_", " "), figure);

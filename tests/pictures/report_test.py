@@ -111,6 +111,14 @@ def main():
         chromium(program, page, folder, "--window-size=1240,1900", f"--screenshot={image}")
         if not image.exists() or image.stat().st_size < 20000:
             fail("no screenshot, or an empty one")
+        # A first step that is far above the others does not press them flat.
+        steep = [{"step": i, "loss": 900 if i == 1 else 3 + 3 / i, "step_seconds": 1} for i in range(1, 101)]
+        (folder / "steep.jsonl").write_text("".join(json.dumps(line) + "\n" for line in steep))
+        subprocess.run([trireme, "report", f"{folder}/steep.jsonl", f"--output={page}"], check=True, capture_output=True)
+        figure = re.search(r'<figure data-key="loss">.*?</figure>', chromium(program, page, folder, "--dump-dom"), re.S)[0]
+        heights = [float(point.split(",")[1]) for point in re.search(r'points="([^"]*)"', figure)[1].split()]
+        if ">up to 900<" not in figure or max(heights[:50]) - min(heights[:50]) < 100:
+            fail(f"a first step hides the others:\n{figure}")
         if len(sys.argv) > 2:
             shutil.copy(image, sys.argv[2])
     print("passed")
