@@ -11,6 +11,7 @@
 #include "app/doctor.h"
 #include "app/metrics.h"
 #include "app/monitor/monitor.h"
+#include "app/monitor/nvml.h"
 #include "app/options.h"
 #include "app/pictures.h"
 #include "app/progress.h"
@@ -198,7 +199,18 @@ class Run {
             .precision = name_of(configuration_.train.precision),
             .stage = session_.stage().index,
             .flops_per_step = passes * flops * session_.layout().tensor * configuration_.train.global_batch,
-            .flops_a_second = {}};
+            .flops_a_second = peak_flops()};
+  }
+
+  /// FLOP/s of all devices together, where it is known.
+  std::optional<double> peak_flops() {
+    std::optional<double> one;
+    if (configuration_.monitor.peak_flops > 0)
+      one = configuration_.monitor.peak_flops;
+    else if (session_.backend().kind() == DeviceKind::cuda && configuration_.train.precision == DType::bf16)
+      one = peak_bf16_flops(session_.backend().description());
+    if (one) *one *= world_.size();
+    return one;
   }
 
   bool is_due(std::int64_t every, bool last) const { return last || (every > 0 && step_ % every == 0); }

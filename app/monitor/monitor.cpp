@@ -25,14 +25,10 @@ struct Monitor::State {
   Answer readiness() const;
   /// A copy, completed with what takes a look at files.
   std::optional<RunFigures> run_figures();
-  std::optional<double> peak_of(const std::string& device) const;
 
-  const MonitorOptions options;
-  const DType precision;
   const double watchdog;
   const std::filesystem::path checkpoints;
   const bool is_first;  ///< of the world
-  const int world_size;
   struct Alone {
     HostBoard host;
     RankBoard rank;
@@ -53,13 +49,10 @@ struct Monitor::State {
 };
 
 Monitor::State::State(World& world, const Configuration& configuration)
-    : options(configuration.monitor),
-      precision(configuration.train.precision),
-      watchdog(configuration.train.watchdog),
+    : watchdog(configuration.train.watchdog),
       checkpoints(configuration.checkpoint.directory),
-      is_first(world.rank() == 0),
-      world_size(world.size()) {
-  read_address(options.listen, address);
+      is_first(world.rank() == 0) {
+  read_address(configuration.monitor.listen, address);
   const auto count = static_cast<std::size_t>(world.local_size());
   if (void* memory = world.shared_memory(sizeof(HostBoard) + count * sizeof(RankBoard))) {
     host = static_cast<HostBoard*>(memory);
@@ -128,14 +121,6 @@ Answer Monitor::State::readiness() const {
   return {ready ? 200 : 503, ready ? "ok\n" : "no step has ended yet\n", {}};
 }
 
-/// FLOP/s of one device.
-std::optional<double> Monitor::State::peak_of(const std::string& device) const {
-  if (options.peak_flops > 0) return options.peak_flops;
-  if (!device.starts_with("cuda") || precision != DType::bf16 || !nvml) return {};
-  const auto gpus = nvml->read();
-  return gpus.empty() ? std::nullopt : peak_bf16_flops(gpus.front().name);
-}
-
 Monitor::Monitor(World& world, const Configuration& configuration) {
   if (!configuration.monitor.listen.empty()) state_ = std::make_unique<State>(world, configuration);
 }
@@ -154,7 +139,6 @@ void Monitor::begin(RunFacts facts) {
   state_->own->stage = facts.stage;
   alive();
   const std::scoped_lock lock(state_->scrape_mutex, state_->figures_mutex);
-  if (const auto peak = state_->peak_of(facts.device)) facts.flops_a_second = *peak * state_->world_size;
   state_->figures.facts = std::move(facts);
   state_->figures.saved_at = steady_seconds();
   if (!state_->checkpoints.empty()) state_->figures.saves.emplace();

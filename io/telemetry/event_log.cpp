@@ -78,7 +78,7 @@ class EventFile {
     std::error_code error;
     fs::create_directories(folder, error);
     if (!error) {
-      descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+      descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);  // less the umask
       if (descriptor_ < 0) error.assign(errno, std::generic_category());
     }
     if (error) refuse("{}={}: no file can be written there: {}", key, folder.string(), error.message());

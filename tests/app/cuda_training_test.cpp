@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "app/monitor/nvml.h"
+#include "kernels/backend.h"
 #include "tests/app/cuda_support.h"
 
 namespace trireme {
@@ -55,6 +57,16 @@ TEST_F(CudaTraining, RestartIsBitIdentical) {
   const auto wanted = train_on("cuda", {1, 1, 1}, 4, "at_once", bf16);
   train_on("cuda", {1, 1, 1}, 2, "halves", bf16 + checkpoints("halves"));
   expect_identical(train_on("cuda", {1, 1, 1}, 4, "halves", bf16 + checkpoints("halves")), wanted);
+}
+
+TEST_F(CudaTraining, EventsTellWhatTheGpusCouldDo) {
+  const auto events = folder_ / "events.jsonl";
+  train_on("cuda", {2, 1, 1}, 1, "told", "--train.precision=bf16 --log.events=" + events.string());
+  std::istringstream text(test::read_text(events));
+  std::string begin;
+  std::getline(text, begin);
+  const double one = peak_bf16_flops(make_cuda_backend(0)->description()).value_or(0);  // 0: not in our list
+  EXPECT_EQ(nlohmann::json::parse(begin)["flops_a_second"], 2 * one);
 }
 
 TEST_F(CudaTraining, EvaluatesAndSamples) {

@@ -88,6 +88,39 @@ TEST_F(Pictures, TrainingIsTheSameToTheLastBit) {
       << "parameters or optimizer differ";
 }
 
+TEST_F(Pictures, ADiskThatStopsAnsweringHoldsUpNoStep) {
+  if (!std::filesystem::exists(test::stall_library())) GTEST_SKIP() << "not built here: " << test::stall_library();
+  const auto trigger = folder_ / "trigger";
+  // The thread that writes is stuck; then whatever the training thread itself would write.
+  for (const std::string which : {"", " TRIREME_STALL_MAIN=1"}) {
+    std::filesystem::remove(trigger);
+    const auto metrics = folder_ / ("stuck" + std::to_string(which.size()) + ".jsonl");
+    test::Job job(
+        1, arguments("--train.steps=1000000 --log.tensorboard=" + at("stuck") + " --log.metrics=" + metrics.string()),
+        "LD_PRELOAD=" + test::stall_library() + " TRIREME_STALL_PATH=" + at("stuck") +
+            " TRIREME_STALL_RANK=0 TRIREME_STALL_TRIGGER=" + trigger.string() + which);
+    ASSERT_TRUE(job.until([&] { return test::lines_in(metrics) >= 3; })) << job.err();
+    test::write_text(trigger, "");
+    const auto steps = test::lines_in(metrics);
+    EXPECT_TRUE(job.until([&] { return test::lines_in(metrics) >= steps + 200; })) << job.err();
+  }
+}
+
+#ifdef TRIREME_FAULT_LIBRARY
+TEST_F(Pictures, AFullDiskIsToldOnceAndTheRunGoesOn) {
+  const test::ProcessResult run =
+      test::run_shell("LD_PRELOAD=" TRIREME_FAULT_LIBRARY " TRIREME_FAULT_DIRECTORY=" + at("full") +
+                      " TRIREME_FAULT_KIND=full TRIREME_FAULT_AT=8 " + test::trireme_executable() + " " +
+                      arguments("--train.steps=60 --log.progress=plain --log.tensorboard=" + at("full") +
+                                " --log.metrics=" + at("full.jsonl")));
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_EQ(read_metrics("full").size(), 60U);
+  EXPECT_THAT(run.err, HasSubstr("NOT DRAWN   log.tensorboard and log.visualdl get no more: writing '"));
+  EXPECT_THAT(run.err, HasSubstr("No space left on device"));
+  EXPECT_EQ(run.err.find("NOT DRAWN"), run.err.rfind("NOT DRAWN")) << run.err;
+}
+#endif
+
 TEST_F(Pictures, SamplesMayBeLeftOut) {
   train({1, 1, 1}, 4, "none", drawn("none") + "--log.samples=0");
   EXPECT_THAT(test::read_tensorboard(at("none.tb")).texts, IsEmpty());

@@ -36,7 +36,8 @@ class Safety : public test::TrainingTest {
         before + "mkdir " + in + "; " + test::trireme_executable() +
         " pack text --tokenizer=characters --vocabulary=100 --input=" + (*shared / "text.txt").string() +
         " --output=" + in + "/train.h5 && " + test::mpirun_script() + " 2 " + test::trireme_executable() + " " +
-        arguments("--train.steps=2 --log.metrics=" + in + "/log/run.jsonl --checkpoint.directory=" + in +
+        arguments("--train.steps=2 --log.metrics=" + in + "/log/run.jsonl --log.events=" + in + "/log/events.jsonl " +
+                  "--log.tensorboard=" + in + "/log/pictures --checkpoint.directory=" + in +
                   "/run/checkpoints --checkpoint.mirror=" + in + "/mirror/run"));
     EXPECT_EQ(result.status, 0) << result.err;
     return root;
@@ -47,7 +48,7 @@ TEST_F(Safety, FilesAreForTheirOwnerAndReadableForTheGroup) {
   const auto [folders, files] = modes_in(write_all("usual", "umask 022; "));
   EXPECT_THAT(files, testing::ElementsAre("640"));
   EXPECT_THAT(folders, testing::IsSubsetOf({"750", "755"}));
-  for (const char* made : {"log", "run", "run/checkpoints", "mirror", "mirror/run"}) {
+  for (const char* made : {"log", "log/pictures", "run", "run/checkpoints", "mirror", "mirror/run"}) {
     struct stat status {};
     ASSERT_EQ(::stat((folder_ / "usual" / made).c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 07777, mode_t{0750}) << made;

@@ -169,7 +169,7 @@ cudaError_t cudaGetDevice(int* device) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {};
-  std::strcpy(properties->name, "emulated GPU");
+  std::strcpy(properties->name, "emulated H100");
   properties->multiProcessorCount = 4;
   properties->major = 9;
   properties->totalGlobalMem = std::size_t{8} << 30;
