@@ -108,11 +108,11 @@ TEST_F(Pictures, ADiskThatStopsAnsweringHoldsUpNoStep) {
 
 #ifdef TRIREME_FAULT_LIBRARY
 TEST_F(Pictures, AFullDiskIsToldOnceAndTheRunGoesOn) {
-  const test::ProcessResult run =
-      test::run_shell("LD_PRELOAD=" TRIREME_FAULT_LIBRARY " TRIREME_FAULT_DIRECTORY=" + at("full") +
-                      " TRIREME_FAULT_KIND=full TRIREME_FAULT_AT=8 " + test::trireme_executable() + " " +
-                      arguments("--train.steps=60 --log.progress=plain --log.tensorboard=" + at("full") +
-                                " --log.metrics=" + at("full.jsonl")));
+  const test::ProcessResult run = test::run_shell(
+      test::mpirun_script() + " 1 env LD_PRELOAD=" TRIREME_FAULT_LIBRARY " TRIREME_FAULT_DIRECTORY=" + at("full") +
+      " TRIREME_FAULT_KIND=full TRIREME_FAULT_AT=8 " + test::trireme_executable() + " " +
+      arguments("--train.steps=60 --log.progress=plain --log.tensorboard=" + at("full") +
+                " --log.metrics=" + at("full.jsonl")));
   EXPECT_EQ(run.status, 0) << run.err;
   EXPECT_EQ(read_metrics("full").size(), 60U);
   EXPECT_THAT(run.err, HasSubstr("NOT DRAWN   log.tensorboard and log.visualdl get no more: writing '"));
