@@ -18,7 +18,9 @@ need() {
 
 # trireme_on RANKS COMMAND ARGUMENT...
 trireme_on() {
-  if [ -n "${IMAGE_TAG:-}" ] && command -v docker >/dev/null; then
+  if [ -n "${IMAGE_TAG:-}" ]; then
+    command -v docker >/dev/null ||
+      refuse "IMAGE_TAG=$IMAGE_TAG: found no docker, expected it here; with an empty IMAGE_TAG this machine's build is used"
     docker run --rm --read-only --tmpfs /tmp --shm-size=1g --network=none --cap-drop=ALL \
       --security-opt=no-new-privileges --user "$(id -u):$(id -g)" --volume "$PWD:$PWD" --workdir "$PWD" \
       "${IMAGE:-trireme}:$IMAGE_TAG" "$@"

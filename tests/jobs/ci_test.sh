@@ -52,6 +52,12 @@ each_stage_refuses_what_it_cannot_use() {
     ! (export "$name=" && stage train) || fail "trained without $name"
     expect_says "$name: found nothing, expected a value in the environment"
   done
+  if ! command -v docker >/dev/null; then
+    status=0
+    IMAGE_TAG=9.9 stage train || status=$?
+    [ $status -eq 2 ] || fail "expected status 2 without docker, found $status"
+    expect_says "IMAGE_TAG=9.9: found no docker, expected it here"
+  fi
   stage train || fail "train"
   stage train || fail "a run that is done already"
   [ "$(wc -l <"$RUN/metrics.jsonl")" -eq 30 ] || fail "the same command did not go on where it had stopped"
@@ -85,6 +91,8 @@ END
     grep -qF -- "$guard" "$folder/asked" || fail "docker was not asked for $guard: $(cat "$folder/asked")"
   done
   [ "$(wc -l <"$RUN/metrics.jsonl")" -eq 30 ] || fail "no 30 steps"
+  IMAGE_TAG=9.9 PATH=$folder/bin:$PATH stage evaluate || fail "evaluate"
+  grep -q '"image": "9.9"' "$RUN/figures.json" || fail "figures: $(cat "$RUN/figures.json")"
 }
 
 prepare_run
