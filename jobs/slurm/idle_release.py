@@ -8,12 +8,15 @@ idle on, makes them save and leave the queue slot; they stay in the queue, held 
 
 To be run by Slurm's administrator. A job idles when none of its GPUs had a mean utilisation of 20% in any twelfth of the
 last two hours, and Prometheus knows it for nearly all of them. FILE gets one JSON object a line for each warning and
-each release, and is where later looks find the warnings.
+each release, and is where later looks find the warnings. A warning counts for two hours (--window): a job that idles then
+has idled ever since it was warned. One that worked in between is warned again, as is one that nobody looked at.
+Files are 0640 at most, or as TRIREME_UMASK (octal) says.
 """
 
 import argparse
 import fcntl
 import json
+import os
 import re
 import subprocess
 import sys
@@ -34,7 +37,22 @@ def arguments():
     parser.add_argument("--grace", type=int, default=900, metavar="SECONDS", help="after the warning (%(default)s)")
     parser.add_argument("--patience", type=int, default=600, metavar="SECONDS", help="that a save may take (%(default)s)")
     parser.add_argument("--listen", metavar="ADDRESS:PORT", help="wait for Alertmanager's webhook")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not 0 <= options.grace < options.window:
+        parser.error(f"--grace: found {options.grace}, expected less than --window, {options.window}")
+    return options
+
+
+def restrict_file_modes():
+    """As trireme does."""
+    given = os.environ.get("TRIREME_UMASK")
+    if given is None:
+        os.umask(0o027 | os.umask(0o777))
+    elif re.fullmatch("[0-7]{1,3}", given):
+        os.umask(int(given, 8))
+    else:
+        print(f"idle_release.py: TRIREME_UMASK: found '{given}', expected an octal number up to 777", file=sys.stderr)
+        sys.exit(2)
 
 
 def run(*command):
@@ -92,11 +110,13 @@ class Log:
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
 
-    def warned_at(self, job, life):
+    def warned_at(self, job, life, window):
+        """Of a job that has idled for the window: when it was warned of that, if it was."""
         self.file.seek(0)
         lines = [json.loads(line) for line in self.file]
         times = [l["time"] for l in lines if (l["action"], l["job"], l["life"]) == ("warned", job, life)]
-        return max(times, default=None)
+        latest = max(times, default=None)
+        return None if latest is None or latest < time.time() - window else latest
 
 
 def life_of(facts):
@@ -131,7 +151,7 @@ def look(options):
         if reason:
             print(f"job {job}: idle, but left alone: {reason}")
             continue
-        warned = log.warned_at(job, life_of(facts))
+        warned = log.warned_at(job, life_of(facts), options.window)
         wait = 0 if warned is None else warned + options.grace - time.time()
         step = "warn" if warned is None else "wait" if wait > 0 else "release"
         print(f"job {job} of {user}: {gpus} GPUs idle on {facts['NodeList']}: {'' if options.act else 'would '}{step}")
@@ -174,6 +194,7 @@ def answer_webhook(options):
 
 def main():
     options = arguments()
+    restrict_file_modes()
     try:
         if options.listen:
             answer_webhook(options)
