@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# rules_test.sh: promtool and amtool on what jobs/monitoring ships, and the unit tests of its rules. Each alert that never
-# fires, and each number that is a quarter off, must fail them. Status 77: skipped, and why.
+# rules_test.sh: promtool and amtool on what jobs/monitoring ships, and the unit tests of its rules. An alert that never
+# fires, and a number that is a quarter off, must fail them. Status 77: skipped, and why.
 set -euo pipefail
 cd "$(dirname "$0")"
 shipped=../../jobs/monitoring

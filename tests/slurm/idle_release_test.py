@@ -110,6 +110,20 @@ def a_warning_that_nobody_followed_up_is_given_again(folder):
     expect(did == expected, f"found {did}, expected {expected}")
 
 
+def messages_are_kept_a_line_each_if_they_are_alertmanagers(folder):
+    message = {"version": "4", "alerts": [{"status": "firing", "startsAt": "2026-11-27T09:31:09.123Z"}]}
+    alien = (b"", b"{}", b"[1]", b"no JSON", b'{"alerts": [{}]}', b'{"alerts": [1]}', b'{"alerts": [], "more": NaN}')
+    for body in alien:
+        expect(not idle_release.keep(folder, body), f"{body} is kept")
+    expect(not folder.exists(), "something is written")
+    for _ in range(2):
+        expect(idle_release.keep(folder, json.dumps(message, indent=1).encode()), "a message is not kept")
+    lines = folder.read_text().splitlines()
+    expect([json.loads(line) for line in lines] == [message] * 2, f"kept are {lines}")
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    expect(mode == 0o640, f"the mode is {mode:o}")
+
+
 def what_cannot_work_is_refused(folder):
     def status(*options, **environment):
         command = [sys.executable, SCRIPT, f"--log={folder}", *options]
@@ -117,6 +131,8 @@ def what_cannot_work_is_refused(folder):
 
     grace = status("--grace=7200")
     expect(grace.returncode == 2 and "expected less than --window, 7200" in grace.stderr, f"--grace: {grace}")
+    alerts = status(f"--alerts={folder}")
+    expect(alerts.returncode == 2 and "expected --listen" in alerts.stderr, f"--alerts: {alerts}")
     mask = status(TRIREME_UMASK="rw")
     expect(mask.returncode == 2 and "TRIREME_UMASK: found 'rw'" in mask.stderr, f"TRIREME_UMASK: {mask}")
     expect(not folder.exists(), "it has begun all the same")
@@ -134,6 +150,7 @@ with tempfile.TemporaryDirectory(prefix="trireme-idle-") as name:
         a_job_that_idles_on_is_released,
         a_job_that_worked_since_is_warned_again,
         a_warning_that_nobody_followed_up_is_given_again,
+        messages_are_kept_a_line_each_if_they_are_alertmanagers,
         what_cannot_work_is_refused,
     ):
         case(Path(name) / case.__name__)
