@@ -5,15 +5,19 @@ idle on, makes them save and leave the queue slot; they stay in the queue, held 
   idle_release.py --log=FILE                         dry run: says what would be done
   idle_release.py --log=FILE --act                   one look, for cron: */5 * * * *
   idle_release.py --log=FILE --act --listen=127.0.0.1:9095   a look at every message of Alertmanager's webhook
+  idle_release.py ... --listen=... --alerts=ALERTS   which is kept as well, a line a message: `trireme report --alerts`
 
 To be run by Slurm's administrator. A job idles when none of its GPUs had a mean utilisation of 20% in any twelfth of the
 last two hours, and Prometheus knows it for nearly all of them. FILE gets one JSON object a line for each warning and
-each release, and is where later looks find the warnings.
+each release, and is where later looks find the warnings. A warning counts for two hours (--window): a job that idles until
+then has idled ever since it was warned. One that worked meanwhile is warned again, as is one that nobody looked at.
+Files are 0640 at most, or as TRIREME_UMASK (octal) says.
 """
 
 import argparse
 import fcntl
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +25,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 def arguments():
@@ -34,7 +38,25 @@ def arguments():
     parser.add_argument("--grace", type=int, default=900, metavar="SECONDS", help="after the warning (%(default)s)")
     parser.add_argument("--patience", type=int, default=600, metavar="SECONDS", help="that a save may take (%(default)s)")
     parser.add_argument("--listen", metavar="ADDRESS:PORT", help="wait for Alertmanager's webhook")
-    return parser.parse_args()
+    parser.add_argument("--alerts", metavar="FILE", help="what the webhook gets is added to it; needs --listen")
+    options = parser.parse_args()
+    if not 0 <= options.grace < options.window:
+        parser.error(f"--grace: found {options.grace}, expected less than --window, {options.window}")
+    if options.alerts and not options.listen:
+        parser.error("--alerts: expected --listen as well")
+    return options
+
+
+def restrict_file_modes():
+    """As trireme does."""
+    given = os.environ.get("TRIREME_UMASK")
+    if given is None:
+        os.umask(0o027 | os.umask(0o777))
+    elif re.fullmatch("[0-7]{1,3}", given):
+        os.umask(int(given, 8))
+    else:
+        print(f"idle_release.py: TRIREME_UMASK: found '{given}', expected an octal number up to 777", file=sys.stderr)
+        sys.exit(2)
 
 
 def run(*command):
@@ -92,11 +114,13 @@ class Log:
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
 
-    def warned_at(self, job, life):
+    def warned_at(self, job, life, window):
+        """Of a job that has idled for the window: when it was warned of that, if it was."""
         self.file.seek(0)
         lines = [json.loads(line) for line in self.file]
         times = [l["time"] for l in lines if (l["action"], l["job"], l["life"]) == ("warned", job, life)]
-        return max(times, default=None)
+        latest = max(times, default=None)
+        return None if latest is None or latest < time.time() - window else latest
 
 
 def life_of(facts):
@@ -131,7 +155,7 @@ def look(options):
         if reason:
             print(f"job {job}: idle, but left alone: {reason}")
             continue
-        warned = log.warned_at(job, life_of(facts))
+        warned = log.warned_at(job, life_of(facts), options.window)
         wait = 0 if warned is None else warned + options.grace - time.time()
         step = "warn" if warned is None else "wait" if wait > 0 else "release"
         print(f"job {job} of {user}: {gpus} GPUs idle on {facts['NodeList']}: {'' if options.act else 'would '}{step}")
@@ -150,14 +174,30 @@ def look(options):
     sys.stdout.flush()
 
 
+def keep(file, body):
+    """Adds a message of Alertmanager's to the file; false where it is none, and `trireme report` would refuse it."""
+    try:
+        message = json.loads(body)
+        alerts = message["alerts"] if isinstance(message, dict) else None
+        if not isinstance(alerts, list) or not all(isinstance(alert["startsAt"], str) for alert in alerts):
+            return False
+        line = json.dumps(message, allow_nan=False)
+    except (ValueError, KeyError, TypeError):
+        return False
+    with open(file, "a", encoding="utf-8") as stream:
+        stream.write(line + "\n")
+    return True
+
+
 def answer_webhook(options):
     class Webhook(BaseHTTPRequestHandler):
         timeout = 10
 
         def do_POST(self):
-            # What the message says is not believed: the look asks Prometheus and Slurm.
-            self.rfile.read(min(int(self.headers.get("Content-Length", 0)), 1 << 20))
-            self.send_response(200)
+            # What the message says is kept, but not believed: the look asks Prometheus and Slurm.
+            body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), 1 << 20))
+            kept = not options.alerts or keep(options.alerts, body)
+            self.send_response(200 if kept else 400)
             self.send_header("Content-Length", "0")
             self.end_headers()
             try:
@@ -169,11 +209,12 @@ def answer_webhook(options):
             pass
 
     host, _, port = options.listen.rpartition(":")
-    HTTPServer((host or "127.0.0.1", int(port)), Webhook).serve_forever()
+    ThreadingHTTPServer((host or "127.0.0.1", int(port)), Webhook).serve_forever()
 
 
 def main():
     options = arguments()
+    restrict_file_modes()
     try:
         if options.listen:
             answer_webhook(options)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # monitor_targets.sh FILE.json: writes the running jobs of train.sbatch that have an endpoint (TRIREME_MONITOR) as targets
 # for Prometheus' file discovery, one a node, labelled with user, run (the job's number) and node as Slurm tells them.
-# For cron; the file is replaced by one rename.
+# For cron; the file is replaced by one rename. Everybody may read it, as Prometheus must: squeue tells them no less.
 set -euo pipefail
 file=${1:?usage: monitor_targets.sh FILE.json}
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """stack_test.py TRIREME: jobs/monitoring with a real Prometheus and Alertmanager, which watch a real run of 2 ranks.
 
-A rank is stopped: the alert of the stalled step must reach a webhook, and be taken back when the rank goes on. Every query
-of the board must return data. What this machine has not is played: GPU samples come from a fake exporter, and pods from a
-file that has the labels of Kubernetes' discovery (Debian's Prometheus is built without it), relabelled as the shipped
-configuration says. Time is scaled: the configurations are the shipped ones but for addresses and durations.
+A rank is stopped: the alert of the stalled step must reach a webhook, and be taken back when the rank goes on;
+idle_release.py keeps it, and the report of the run draws it. Every query of the board must return data. What this
+machine has not is played: GPU samples come from a fake exporter, and pods from a file that has the labels of Kubernetes'
+discovery (Debian's Prometheus is built without it), relabelled as the shipped configuration says. Time is scaled: the configurations are the shipped ones but for addresses and durations.
 All of it listens on 127.0.0.1. Status 77: skipped, and why.
 """
 
@@ -178,7 +178,7 @@ def scaled(rules):
     return re.sub(r"(for: |\[)(\d+)([smh])\b", lambda match: f"{match[1]}{seconds(match):.0f}s", rules)
 
 
-def configure(folder, trainer, fake, alertmanager, webhook):
+def configure(folder, trainer, fake, alertmanager, webhook, idle_release):
     targets = [{"targets": [f"127.0.0.1:{fake}"], "labels": {"user": "bob", "run": "8", "node": "n2"}}]
     (folder / "slurm_targets.json").write_text(json.dumps(targets))
     pod = {
@@ -217,7 +217,7 @@ def configure(folder, trainer, fake, alertmanager, webhook):
         (SHIPPED / "alertmanager.yml").read_text(),
         ("group_wait: 30s", "group_wait: 200ms"),
         ("group_interval: 5m", "group_interval: 1s"),
-        ("http://127.0.0.1:9094/", f"http://127.0.0.1:{webhook}/people"),
+        ("http://127.0.0.1:9094/", f"http://127.0.0.1:{webhook}/people\n      - url: http://127.0.0.1:{idle_release}/"),
         ("http://127.0.0.1:9095/", f"http://127.0.0.1:{webhook}/idle"),
     )
     (folder / "alertmanager.yml").write_text(routes)
@@ -248,6 +248,8 @@ def train(stack, trireme):
         "checkpoint.every": 100,
         "log.progress": "plain",
         "log.every": 1000,
+        "log.metrics": folder / "metrics.jsonl",
+        "log.events": folder / "events.jsonl",
         "monitor.listen": 0,
         "monitor.peak_flops": 1e11,
     }
@@ -301,6 +303,20 @@ def stall_alert(job, prometheus):
     steps = prometheus.value("trireme_steps_total")
     within(20, "steps after the stall", lambda: (prometheus.value("trireme_steps_total") or 0) > steps)
     within(30, "the alert taken back", lambda: Webhook.got("/people", "TriremeStepStalled", "resolved"))
+
+
+def check_report(folder, trireme):
+    """The kept messages are what the report reads."""
+    alerts = folder / "alerts.jsonl"
+    within(10, "the alert taken back in the file of messages", lambda: alerts.exists() and '"resolved"' in alerts.read_text())
+    if alerts.stat().st_mode & 0o777 != 0o640:
+        fail(f"the mode of the file of messages is {alerts.stat().st_mode & 0o777:o}")
+    command = [trireme, "report", folder, f"--alerts={alerts}", f"--output={folder}/report.html"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        fail(f"the report refuses: {done.stderr}")
+    if "Run 7 of ann stands still on n1" not in (folder / "report.html").read_text():
+        fail("the report does not tell of the stalled step")
 
 
 def board_queries():
@@ -358,8 +374,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="trireme-stack-") as name, Stack(Path(name)) as stack:
         folder = stack.folder
         job, trainer = train(stack, trireme)
-        alertmanager, port = free_port(), free_port()
-        configure(folder, trainer, serve(FakeGpuExporter), alertmanager, serve(Webhook))
+        alertmanager, port, idle_release = free_port(), free_port(), free_port()
+        configure(folder, trainer, serve(FakeGpuExporter), alertmanager, serve(Webhook), idle_release)
         stack.start(
             "alertmanager", "prometheus-alertmanager", f"--config.file={folder}/alertmanager.yml",
             f"--storage.path={folder}/alerts", f"--web.listen-address=127.0.0.1:{alertmanager}",
@@ -369,6 +385,11 @@ def main():
             "prometheus", "prometheus", f"--config.file={folder}/prometheus.yml",
             f"--storage.tsdb.path={folder}/series", f"--web.listen-address=127.0.0.1:{port}",
         )  # fmt: skip
+        stack.start(
+            "idle_release", ROOT / "jobs/slurm/idle_release.py", f"--log={folder}/released.jsonl",
+            f"--prometheus=http://127.0.0.1:{port}", f"--listen=127.0.0.1:{idle_release}",
+            f"--alerts={folder}/alerts.jsonl",
+        )  # fmt: skip
         within(60, "Alertmanager", lambda: is_ready(alertmanager))
         within(60, "Prometheus", lambda: is_ready(port))
         prometheus = Prometheus(port)
@@ -377,6 +398,7 @@ def main():
         if prometheus.query('trireme_gpu_utilization_ratio{run="7"}') and not shutil.which("nvidia-smi"):
             fail("the run tells of a GPU that is not there")
         stall_alert(job, prometheus)
+        check_report(folder, trireme)
         within(
             30,
             "the fake GPU's idleness at the webhook of idle release",

@@ -36,6 +36,7 @@ waits_up_to() {
   is_in_state PENDING && [ $seconds -gt $(($1 - 60)) ] && [ $seconds -le "$1" ]
 }
 finds() { [ -e "$log" ] && says "$1"; }
+has_mode() { [ "$(stat -c %a "$2")" = "$1" ] || fail "$2 has the mode $(stat -c %a "$2"), expected $1"; }
 is_in_life() { finds "life $1 of job $job"; }
 # A cancelled job counts as ended while its ranks still save.
 saved_last_step() { [ "$(newest_checkpoint)" = "$(steps_done)" ]; }
@@ -107,12 +108,14 @@ gives_up_without_progress() {
   local backoff
   for backoff in 1000 2000; do
     within 60 waits_up_to $backoff
+    has_mode 640 "trireme-$job.failures"
     # Not now: what was issued in the second in which the last life ended does not count.
     scontrol update JobId="$job" StartTime=now+3
   done
   within 30 is_in_state FAILED
   expect_job_says ExitCode 3:0
   expect_job_says Restarts 2
+  has_mode 640 "$log"
   says "starts 2 of 3 ranks" || fail "the layout was not made to fit the ranks"
 }
 
@@ -226,6 +229,7 @@ idle_jobs_are_released() {
   within 60 webhook_releases
   is_held || fail "the job is $(job_says JobState), $(job_says Reason)"
   says "stopped with everything saved; held" || fail "the job has not saved"
+  has_mode 640 released.jsonl
   grep -q '"action": "released", "job": "'"$job"'", "life": 1, "gpus": 1' released.jsonl || fail "$(cat released.jsonl)"
   [ "$(find idle -maxdepth 1 -name 'step-????????' | sort | tail -n 1 | sed 's/.*step-0*//')" = "$(wc -l <idle.jsonl)" ] ||
     fail "not all steps are saved"
