@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""kubernetes_test.py guards | schemas | kustomize: jobs/kubernetes without a cluster.
+"""kubernetes_test.py guards | scraping | schemas | kustomize: jobs/kubernetes without a cluster.
 
 guards     each overlay keeps the guards that jobs/SECURITY.md promises. Then one guard after the other is removed, and
            besides every key of what guards: the check fails where nobody notices.
+scraping   the Prometheus of jobs/monitoring finds the workers of each overlay, and board and data source agree.
 schemas    the objects fit the schemas that Kubernetes publishes (PyPI's kubernetes-validate; without it the check ends
            with 77, saying so). MPIJob has none there: its pod templates are tested as pods.
 kustomize  `kubectl kustomize` makes of each overlay what build() does, which knows no more of kustomize than our files
@@ -18,6 +19,7 @@ import yaml
 sys.dont_write_bytecode = True  # leaves nothing among the sources
 from guards import broken, guarded_parts, guards, unnoticed_removals
 from overlays import ROOT, build, job_of, overlays, templates
+from scraping import board_problems, config_problems, pod_problems, rules_of_pods, unnoticed_changes
 
 SCHEMA = "1.28"
 # Fields of kubeflow.org/v2beta1 MPIJob, with what they may hold: the resource definition and the validation of
@@ -78,7 +80,7 @@ def check_schemas():
         for each in objects:
             pods = [(f"{each['kind']} {each['metadata']['name']}", each)]
             if each["kind"] == "MPIJob":
-                pods = [(name, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name.lower()},
+                pods = [(name, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name.lower(), **template["metadata"]},
                                 "spec": template["spec"]}) for name, template in templates(each)]
             for name, pod in pods:
                 try:
@@ -111,12 +113,21 @@ def check_guards():
     return report(failures)
 
 
+def check_scraping():
+    failures = [*board_problems(), *config_problems()]
+    for folder in overlays():
+        objects = build(folder)
+        failures += [f"{folder.name}: {problem}" for problem in pod_problems(rules_of_pods(), objects)]
+        failures += [f"{folder.name}: nobody noticed: {change}" for change in unnoticed_changes(objects)]
+    return report(failures)
+
+
 def report(failures):
     print("\n".join(failures))
     return 1 if failures else 0
 
 
-CHECKS = {"guards": check_guards, "schemas": check_schemas, "kustomize": check_kustomize}
+CHECKS = {"guards": check_guards, "scraping": check_scraping, "schemas": check_schemas, "kustomize": check_kustomize}
 if len(sys.argv) != 2 or sys.argv[1] not in CHECKS:
     print(f"kubernetes_test.py: expected one of {', '.join(CHECKS)}, found {' '.join(sys.argv[1:]) or 'nothing'}")
     sys.exit(2)
