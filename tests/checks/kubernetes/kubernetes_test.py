@@ -80,8 +80,9 @@ def check_schemas():
         for each in objects:
             pods = [(f"{each['kind']} {each['metadata']['name']}", each)]
             if each["kind"] == "MPIJob":
-                pods = [(name, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name.lower(), **template["metadata"]},
-                                "spec": template["spec"]}) for name, template in templates(each)]
+                pods = [(name, {"apiVersion": "v1", "kind": "Pod", "spec": template["spec"],
+                                "metadata": {"name": name.lower(), **template["metadata"]}})
+                        for name, template in templates(each)]
             for name, pod in pods:
                 try:
                     kubernetes_validate.validate(pod, SCHEMA, strict=True)

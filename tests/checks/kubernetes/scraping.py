@@ -43,8 +43,8 @@ def target_of(rules, template, namespace, phase="Running"):
 
 
 def pod_problems(rules, objects):
-    """Each worker is a target on the port that its ranks serve, with the labels that rules and board go by; the launcher,
-    in which no rank runs, is none."""
+    """Each worker is a target on the port that its ranks serve, with the labels that rules and board go by; the
+    launcher, in which no rank runs, is none."""
     job = job_of(objects)
     pods = dict(templates(job))
     namespace = job["metadata"]["namespace"]
@@ -115,7 +115,7 @@ def board_problems():
 
 
 def config_problems():
-    """What promtool says of prometheus-kubernetes.yml. Debian's knows no Kubernetes: it sees a list of hosts instead."""
+    """What promtool says of prometheus-kubernetes.yml. Debian's knows no Kubernetes: it sees a list of hosts."""
     if not shutil.which("promtool"):
         print("found no promtool: the head of prometheus-kubernetes.yml is not checked")
         return
