@@ -68,7 +68,7 @@ def port_problems(objects, launcher, worker, template):
 
 
 def mount_problems(objects, name, pod):
-    """What is used below /work is mounted, from the volume that is meant for it; what a config map is to give is in it."""
+    """What is used below /work is mounted, from the volume that is meant for it; what a config map gives is in it."""
     container = pod["containers"][0]
     maps = {each["metadata"]["name"]: each["data"] for each in objects if each["kind"] == "ConfigMap"}
     volumes = {each["name"]: each for each in pod["volumes"]}
@@ -117,7 +117,7 @@ def command_problems(objects, keys):
 
 
 def unnoticed_misspellings(objects, keys):
-    """Words, ports and paths of the pods that may be gone, or misspelt, without that anybody notices."""
+    """Words, ports and paths of the pods, and keys of run.ini, that may be gone or misspelt and nobody notices."""
     def places(owner):
         for name, template in templates(job_of(owner)):
             container = template["spec"]["containers"][0]
@@ -151,3 +151,10 @@ def unnoticed_misspellings(objects, keys):
                 owner[key] = f"{front}x{equals}{value}" if how == "misspelt in front" else f"{owner[key]}7"
             if not is_noticed(changed):
                 yield f"{name} ({how})"
+    text = next(each["data"] for each in objects if each["kind"] == "ConfigMap")["run.ini"]
+    for line in re.findall(r"^[a-z\[].*", text, re.M) if keys is not None else ():
+        changed = copy.deepcopy(objects)
+        next(each["data"] for each in changed if each["kind"] == "ConfigMap")["run.ini"] = text.replace(
+            line, line.replace("]", "x]") if "]" in line else f"x{line}")
+        if not is_noticed(changed):
+            yield f"run.ini: {line} (misspelt)"
