@@ -3,7 +3,7 @@
 
 guards     each overlay keeps the guards that jobs/SECURITY.md promises. Then one guard after the other is removed, and
            besides every key of what guards: the check fails where nobody notices.
-commands   what the pods run, and run.ini, fit mounts, ports, scripts, and the options of the program, if one is given. A
+commands   what the pods run, and run.ini, fit mounts, ports, scripts, and the options of TRIREME, if it is given. A
            word, path or port that is misspelt or gone is noticed.
 scraping   the Prometheus of jobs/monitoring finds the workers of each overlay, and board and data source agree.
 schemas    the objects fit the schemas that Kubernetes publishes (PyPI's kubernetes-validate; without it the check ends
