@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # pods_test.sh TRIREME CASE: how Kubernetes' MPI operator starts and changes a job, played through without Kubernetes: a
 # launcher and three workers (hosts.sh), reached by the image's ssh without root, the host file that the operator
-# generates, and the commands of jobs/kubernetes/base/mpijob.yaml. Cases are the functions below.
+# generates, and commands, probes, mounts and run.ini as jobs/kubernetes has them (pods.py). Cases are the functions
+# below.
 if [ $# -eq 2 ]; then
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT
@@ -18,7 +19,8 @@ on() {
   read -ra enter <"$folder/$1"
   nsenter "${enter[@]}" "$folder/as_user" "${@:2}"
 }
-base=$folder/image/jobs/kubernetes/base
+# command NAME: sets `words` to what the manifest has a pod run.
+command_of() { mapfile -t words <"$folder/commands/$1"; }
 
 # The operator makes its host file of the number of workers, whether they run or not; it appears by a rename.
 operator_lists() {
@@ -30,12 +32,12 @@ operator_lists() {
   mv "$folder/mpi/new" "$folder/mpi/hostfile"
 }
 
-# The launcher's command and environment.
+# The launcher's command and environment, in a hurry.
 launch() {
+  command_of launch
   on host1 env OMPI_MCA_orte_keep_fqdn_hostnames=true OMPI_MCA_orte_default_hostfile="$folder/mpi/hostfile" \
     OMPI_MCA_plm_rsh_args="-o ConnectionAttempts=10" OMPI_MCA_orte_set_default_slots=1 \
-    "$folder/image/jobs/supervise.sh" --hosts="$folder/mpi/hostfile" --ssh-timeout=2 --look-every=1 \
-    train --config="$folder/run.ini" --monitor.listen=0.0.0.0:9400 "$@" </dev/null >"$log" 2>&1 &
+    "${words[0]}" --ssh-timeout=2 --look-every=1 "${words[@]:1}" --checkpoint.every=100 "$@" </dev/null >"$log" 2>&1 &
   supervisor=$!
 }
 end_launcher() {
@@ -67,7 +69,8 @@ workers_come_and_go() {
   ip link set host4 up
   attempt 2 3 "0 1 2"
 
-  on host3 "$base/leave.sh" # worker 1 is evicted
+  command_of leave
+  on host3 "${words[@]}" # worker 1 is evicted
   attempt 3 2 "0 2"
   expect_says 'trireme-worker-1.trireme.trireme.svc is left out: it is about to go'
   operator_lists 1
@@ -79,15 +82,19 @@ workers_come_and_go() {
   expect_whole_run "$steps"
   for number in 2 3 4; do [ "$(first_step_of $number)" -gt 0 ] || fail "attempt $number began anew"; done
 
-  "$root/jobs/mpirun.sh" 1 train --config="$folder/run.ini" --train.global_batch=6 --train.steps="$steps" \
-    --log.metrics="$folder/wanted.jsonl" --checkpoint.directory= >"$folder/wanted.log" 2>&1 || fail "undisturbed run"
+  "$root/jobs/mpirun.sh" 1 train --config="$folder/work/run/run.ini" --train.global_batch=6 \
+    --train.steps="$steps" --log.metrics="$folder/wanted.jsonl" --log.events= --checkpoint.directory= \
+    >"$folder/wanted.log" 2>&1 || fail "undisturbed run"
   paste <(losses "$folder/metrics.jsonl") <(losses "$folder/wanted.jsonl") | awk -v steps="$steps" '
     { difference = $1 > $2 ? $1 - $2 : $2 - $1 }
     difference > 1e-3 * $2 { print "step " NR ": loss " $1 ", expected " $2; wrong = 1 }
     END { exit wrong || NR != steps }' || fail "the losses are not those of an undisturbed run"
 }
 
-probe() { on host2 timeout 5 "$base/probe.sh" "$1" >"$folder/probe" 2>&1; }
+probe() {
+  command_of "$1"
+  on host2 timeout 5 "${words[@]}" >"$folder/probe" 2>&1
+}
 is_not() { ! probe "$1"; }
 
 probes_tell_what_the_endpoints_tell() {
@@ -107,7 +114,7 @@ probes_tell_what_the_endpoints_tell() {
   on host2 pkill -CONT --oldest -x trireme
   within 2 is_not live
   grep -q '/healthz says 503' "$folder/probe" || fail "the probe says: $(cat "$folder/probe")"
-  ! on host2 "$base/probe.sh" wrong >"$folder/probe" 2>&1 || fail "it took 'wrong'"
+  ! on host2 "${words[0]}" wrong >"$folder/probe" 2>&1 || fail "it took 'wrong'"
 }
 
 # expect_denied WORDS ARGUMENT OF SSH...
@@ -128,11 +135,16 @@ a_worker_lets_in_only_the_jobs_key() {
 
 prepare_run
 sed -i 's/^\[train\]/[train]\nsteps = 1000000/' "$folder/run.ini"
+# What the pods mount. The overlay's run.ini is the base's with a model and a training of the test.
+"$root/tests/jobs/pods.py" "$folder"
+chmod u+w "$folder/work/run/run.ini"
+awk '/^\[/ { ours = /model|train|optimizer/ } ours' "$folder/run.ini" >>"$folder/work/run/run.ini"
+install -m 0644 "$folder/train.h5" "$folder/work/data/train.h5"
+ln -s "$folder/work/checkpoints/run/metrics.jsonl" "$folder/metrics.jsonl"
 # As the image has it, where the user may read it.
 mkdir -p "$folder/image/build"
 cp "$TRIREME" "$folder/image/build/trireme"
 cp -r "$root/jobs" "$folder/image/jobs"
-chown -R 10001:10001 "$folder/run.ini" "$folder/train.h5"
-cd "$folder"
+cd "$folder/work"
 export TRIREME=$folder/image/build/trireme
 "$2"

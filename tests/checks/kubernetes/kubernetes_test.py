@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
-"""kubernetes_test.py guards | schemas | kustomize: jobs/kubernetes without a cluster.
+"""kubernetes_test.py guards | commands | scraping | schemas | kustomize [TRIREME]: jobs/kubernetes without a cluster.
 
 guards     each overlay keeps the guards that jobs/SECURITY.md promises. Then one guard after the other is removed, and
            besides every key of what guards: the check fails where nobody notices.
+commands   what the pods run, and run.ini, fit mounts, ports, scripts, and the options of TRIREME, if it is given. A
+           word, path or port that is misspelt or gone is noticed.
+scraping   the Prometheus of jobs/monitoring finds the workers of each overlay, and board and data source agree.
 schemas    the objects fit the schemas that Kubernetes publishes (PyPI's kubernetes-validate; without it the check ends
            with 77, saying so). MPIJob has none there: its pod templates are tested as pods.
 kustomize  `kubectl kustomize` makes of each overlay what build() does, which knows no more of kustomize than our files
            use. Ends with 77 without kubectl.
 """
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,8 +20,10 @@ import sys
 import yaml
 
 sys.dont_write_bytecode = True  # leaves nothing among the sources
+from commands import command_problems, unnoticed_misspellings
 from guards import broken, guarded_parts, guards, unnoticed_removals
 from overlays import ROOT, build, job_of, overlays, templates
+from scraping import board_problems, config_problems, pod_problems, rules_of_pods, unnoticed_changes
 
 SCHEMA = "1.28"
 # Fields of kubeflow.org/v2beta1 MPIJob, with what they may hold: the resource definition and the validation of
@@ -78,8 +84,9 @@ def check_schemas():
         for each in objects:
             pods = [(f"{each['kind']} {each['metadata']['name']}", each)]
             if each["kind"] == "MPIJob":
-                pods = [(name, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name.lower()},
-                                "spec": template["spec"]}) for name, template in templates(each)]
+                pods = [(name, {"apiVersion": "v1", "kind": "Pod", "spec": template["spec"],
+                                "metadata": {"name": name.lower(), **template["metadata"]}})
+                        for name, template in templates(each)]
             for name, pod in pods:
                 try:
                     kubernetes_validate.validate(pod, SCHEMA, strict=True)
@@ -111,13 +118,36 @@ def check_guards():
     return report(failures)
 
 
+def check_commands():
+    keys = None
+    if len(sys.argv) > 2:
+        text = subprocess.run([sys.argv[2], "train", "--help"], check=True, capture_output=True, text=True).stdout
+        keys = set(re.findall(r"^ +--([a-z0-9_.]+) ", text, re.M))
+    failures = []
+    for folder in overlays():
+        objects = build(folder)
+        failures += [f"{folder.name}: {problem}" for problem in command_problems(objects, keys)]
+        failures += [f"{folder.name}: nobody noticed: {change}" for change in unnoticed_misspellings(objects, keys)]
+    return report(failures)
+
+
+def check_scraping():
+    failures = [*board_problems(), *config_problems()]
+    for folder in overlays():
+        objects = build(folder)
+        failures += [f"{folder.name}: {problem}" for problem in pod_problems(rules_of_pods(), objects)]
+        failures += [f"{folder.name}: nobody noticed: {change}" for change in unnoticed_changes(objects)]
+    return report(failures)
+
+
 def report(failures):
     print("\n".join(failures))
     return 1 if failures else 0
 
 
-CHECKS = {"guards": check_guards, "schemas": check_schemas, "kustomize": check_kustomize}
-if len(sys.argv) != 2 or sys.argv[1] not in CHECKS:
+CHECKS = {"guards": check_guards, "commands": check_commands, "scraping": check_scraping, "schemas": check_schemas,
+          "kustomize": check_kustomize}
+if len(sys.argv) not in (2, 3) or sys.argv[1] not in CHECKS:
     print(f"kubernetes_test.py: expected one of {', '.join(CHECKS)}, found {' '.join(sys.argv[1:]) or 'nothing'}")
     sys.exit(2)
 sys.exit(CHECKS[sys.argv[1]]())
