@@ -19,7 +19,7 @@ on() {
   read -ra enter <"$folder/$1"
   nsenter "${enter[@]}" "$folder/as_user" "${@:2}"
 }
-# command NAME: sets `words` to what the manifest has a pod run.
+# command_of NAME: sets `words` to what the manifest has a pod run.
 command_of() { mapfile -t words <"$folder/commands/$1"; }
 
 # The operator makes its host file of the number of workers, whether they run or not; it appears by a rename.
