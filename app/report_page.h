@@ -73,11 +73,12 @@ function number(value) {
   return short(value);
 }
 
+const last = Math.max(1, ...data.runs.map(run => run.steps));  // one axis for all charts
+
 function chart(key) {
   const shown = data.runs.map((run, i) => ({points: run.curves[key] || [], i})).filter(line => line.points.length);
   if (!shown.length) return;
   const all = shown.flatMap(line => line.points);
-  const last = Math.max(1, ...data.runs.map(run => run.steps));
   let low = Infinity, high = -Infinity;
   for (const [, value] of all) { low = Math.min(low, value); high = Math.max(high, value); }
   if (low > 0 && low < 0.5 * high && key !== "loss" && key !== "validation_loss") low = 0;

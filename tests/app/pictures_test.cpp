@@ -90,19 +90,25 @@ TEST_F(Pictures, TrainingIsTheSameToTheLastBit) {
 
 TEST_F(Pictures, ADiskThatStopsAnsweringHoldsUpNoStep) {
   if (!std::filesystem::exists(test::stall_library())) GTEST_SKIP() << "not built here: " << test::stall_library();
-  const auto trigger = folder_ / "trigger";
   // The thread that writes is stuck; then whatever the training thread itself would write.
-  for (const std::string which : {"", " TRIREME_STALL_MAIN=1"}) {
-    std::filesystem::remove(trigger);
-    const auto metrics = folder_ / ("stuck" + std::to_string(which.size()) + ".jsonl");
+  for (const bool main : {false, true}) {
+    const std::string name = main ? "main" : "writer";
+    const auto metrics = folder_ / (name + ".jsonl"), trigger = folder_ / (name + ".trigger");
     test::Job job(
-        1, arguments("--train.steps=1000000 --log.tensorboard=" + at("stuck") + " --log.metrics=" + metrics.string()),
-        "LD_PRELOAD=" + test::stall_library() + " TRIREME_STALL_PATH=" + at("stuck") +
-            " TRIREME_STALL_RANK=0 TRIREME_STALL_TRIGGER=" + trigger.string() + which);
-    ASSERT_TRUE(job.until([&] { return test::lines_in(metrics) >= 3; })) << job.err();
+        1, arguments("--train.steps=1000000 --log.tensorboard=" + at(name) + " --log.metrics=" + metrics.string()),
+        "LD_PRELOAD=" + test::stall_library() + " TRIREME_STALL_PATH=" + at(name) +
+            "/ TRIREME_STALL_RANK=0 TRIREME_STALL_TRIGGER=" + trigger.string() + (main ? " TRIREME_STALL_MAIN=1" : ""));
+    const auto written = [&] { return std::filesystem::file_size(*std::filesystem::directory_iterator(at(name))); };
+    const auto more_steps = [&](std::int64_t count) {
+      const std::int64_t before = test::lines_in(metrics);
+      return job.until([&] { return test::lines_in(metrics) >= before + count; });
+    };
+    ASSERT_TRUE(job.until([&] { return test::lines_in(metrics) >= 3 && written() > 1000; })) << job.err();
     test::write_text(trigger, "");
-    const auto steps = test::lines_in(metrics);
-    EXPECT_TRUE(job.until([&] { return test::lines_in(metrics) >= steps + 200; })) << job.err();
+    ASSERT_TRUE(more_steps(100)) << job.err();
+    const auto before = written();
+    EXPECT_TRUE(more_steps(200)) << job.err();
+    EXPECT_EQ(written() > before, main) << "the thread writes, unless it is stuck";
   }
 }
 

@@ -3,8 +3,9 @@
 
 A rank is stopped: the alert of the stalled step must reach a webhook, and be taken back when the rank goes on;
 idle_release.py keeps it, and the report of the run draws it. Every query of the board must return data. What this
-machine has not is played: GPU samples come from a fake exporter, and pods from a file that has the labels of Kubernetes'
-discovery (Debian's Prometheus is built without it), relabelled as the shipped configuration says. Time is scaled: the configurations are the shipped ones but for addresses and durations.
+machine has not is played: GPU samples come from a fake exporter, and pods from a file that has the labels of
+Kubernetes' discovery (Debian's Prometheus is built without it), relabelled as the shipped configuration says. Time is
+scaled: the configurations are the shipped ones but for addresses and durations.
 All of it listens on 127.0.0.1. Status 77: skipped, and why.
 """
 

@@ -68,6 +68,12 @@ ssize_t pwrite64(int file, const void* from, size_t bytes, off64_t offset) {
   return real(file, from, bytes, offset);
 }
 
+ssize_t write(int file, const void* from, size_t bytes) {
+  static auto* const real = next<decltype(write)>("write");
+  answer(file);
+  return real(file, from, bytes);
+}
+
 int fsync(int file) {
   static auto* const real = next<decltype(fsync)>("fsync");
   answer(file);
